@@ -1,0 +1,305 @@
+"""`Loop`: what users hold. Model, policies and log, to carry tasks out with."""
+
+import asyncio
+import contextvars
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from typing import Any, TypeVar
+
+from loopwright import budget, models
+from loopwright.codec import decode, digest, encode
+from loopwright.errors import BadInput, LogError
+from loopwright.events import Ended, Event, Resumed, Setting, Started
+from loopwright.fold import blank
+from loopwright.house import Doubt, Fitting
+from loopwright.live import Live
+from loopwright.log.store import Durability, Log, Recorded
+from loopwright.loop import loop
+from loopwright.models import catalogue
+from loopwright.models.provider import Provider
+from loopwright.outcome import Outcome
+from loopwright.policy import Policy, flat
+from loopwright.port import Asker, Port, Watched, run_id
+from loopwright.run import Run
+from loopwright.task import Task
+
+Result = TypeVar("Result")
+Watch = Callable[[Run, Event], object]
+
+TICK = 0.1
+"""Seconds between two looks at whether a notebook's cell was interrupted."""
+
+
+class Loop:
+    """A model, policies and a log: carries tasks out.
+
+    `model` is ``"provider:model"``, or a provider object such as `Scripted`. `policies` is a list
+    that reads from top to bottom. `log` is the path of the SQLite file, or a `Log`; without one
+    nothing is kept but the run itself. `providers` are provider objects to find by their names.
+    `ask` answers questions to a person while the run goes on; without it such a run waits.
+    `watch` is called with the run and the event after each event; ``watch=True`` shows the progress
+    in the terminal or the notebook. `durability` is that of the `Log`.
+
+    Raises `BadInput` for a model, a provider or a policy that cannot work, `LogError` for a log.
+
+    >>> from loopwright.models import Scripted
+    >>> Loop(Scripted(["Hello Ada."])).run_now(Task("Greet {name}."), name="Ada").output
+    'Hello Ada.'
+    """
+
+    def __init__(
+        self,
+        model: str | Provider,
+        *,
+        policies: Any = (),
+        log: str | os.PathLike[str] | Log | None = None,
+        providers: Sequence[Provider] = (),
+        ask: Asker | None = None,
+        watch: Watch | bool | None = None,
+        durability: Durability = "power",
+    ) -> None:
+        named = {provider.name: provider for provider in providers}
+        if not isinstance(model, str):
+            named[model.name] = model
+            model = f"{model.name}:{model.name}"
+        self.model = model
+        self.policies = flat(policies)
+        self.providers = named
+        self.log = log if isinstance(log, Log | None) else Log(log, durability)
+        self.ask = ask
+        self.watch = _watch(watch)
+        for name in (model, *_models(self.policies)):
+            self._checked(name)
+
+    # ------------------------------------------------------------------------------- carry out
+
+    async def run(self, task: Task, /, **inputs: Any) -> Run:
+        """Carry `task` out with its inputs, until it is over or has to wait for a person."""
+        return await _last(self.steps(task, **inputs))
+
+    def run_now(self, task: Task, /, **inputs: Any) -> Run:
+        """`run` for scripts; it works where an event loop is running already, too."""
+        return _now(lambda: self.run(task, **inputs))
+
+    async def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
+        """The same, step by step: the run after each step, with what is about to happen."""
+        policies = self._policies(task)
+        port = self._port()
+        event = self._started(task, inputs, policies, port)
+        async for run in self._carried(blank(event.run, task), policies, port, event):
+            yield run
+
+    async def resume(self, run_id: str, task: Task) -> Run:
+        """Go on with a run of the log, in this process; a run that has ended stays as it is.
+
+        `task` must be the run's task; its code may have changed. Raises `RunNotFound`, and
+        `RunTaken` if another process carries the run on at the same time.
+        """
+        return await _last(self.resumed_steps(run_id, task))
+
+    def resume_now(self, run_id: str, task: Task) -> Run:
+        """`resume` for scripts."""
+        return _now(lambda: self.resume(run_id, task))
+
+    async def resumed_steps(self, run_id: str, task: Task) -> AsyncGenerator[Run, None]:
+        """`resume`, step by step."""
+        run = self._log().run(run_id, task)
+        policies = self._policies(task)
+        setting = self._setting(task, policies, run.model)
+        if not _goes_on(run, setting):
+            yield run
+            return
+        port = self._port()
+        async for after in self._carried(run, policies, port, Resumed(port.now(), setting)):
+            yield after
+
+    async def map(
+        self,
+        task: Task,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        at_once: int = 8,
+        progress: Callable[[int, int, Run], object] | None = None,
+    ) -> list[Run]:
+        """Carry `task` out for each of `inputs`, `at_once` at a time; the runs in their order.
+
+        `progress` is called after each run with how many are done, how many there are, and the
+        run. All inputs are checked before the first run begins.
+        """
+        if at_once < 1:
+            raise BadInput(f"at_once={at_once!r}: give a whole number of at least 1")
+        given = [dict(one) for one in inputs]
+        for one in given:
+            task.filled(one)
+        runs: dict[int, Run] = {}
+        due = iter(enumerate(given))
+
+        async def work() -> None:
+            for i, one in due:
+                runs[i] = await self.run(task, **one)
+                if progress:
+                    progress(len(runs), len(given), runs[i])
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, len(given))):
+                group.create_task(work())
+        return [runs[i] for i in range(len(given))]
+
+    def map_now(self, task: Task, inputs: Iterable[Mapping[str, Any]], **options: Any) -> list[Run]:
+        """`map` for scripts."""
+        return _now(lambda: self.map(task, inputs, **options))
+
+    def answer(
+        self, run_id: str, text: str, *, by: str = "", note: str = "", question: str = ""
+    ) -> None:
+        """Answer what a waiting run asks; see `Log.answer`. `resume` then carries it on."""
+        self._log().answer(run_id, text, by=by, note=note, question=question)
+
+    # ------------------------------------------------------------------------------ inner works
+
+    async def _carried(
+        self, run: Run, policies: Sequence[Policy], port: Port, first: Started | Resumed
+    ) -> AsyncGenerator[Run, None]:
+        """Through the loop, after the first event; an interruption is written down."""
+        with self.log.group.run() if self.log else nullcontext():
+            try:
+                async with _ticking():
+                    run = await port.record(run, [first])
+                    async with aclosing(loop(run, policies, port)) as steps:
+                        async for run in steps:
+                            yield run
+            except BaseException as error:
+                self._interrupted(run.run_id, first.setting.by, error)
+                raise
+
+    def _interrupted(self, run_id: str, by: str, error: BaseException) -> None:
+        """Write down that the run was broken off, unless another process has it by now."""
+        if self.log is None:
+            return
+        try:
+            run = self.log.run(run_id)
+            if run.setting.by == by and run.outcome in (None, Outcome.waiting):
+                why = f"{type(error).__name__}: {error}".rstrip(": ")
+                ended = Ended(max(run.time, self._port().now()), Outcome.cancelled, why)
+                self.log.append_now(run_id, run.seq, [ended])
+        except LogError:
+            return  # what interrupted the run is already on its way to the caller
+
+    def _port(self) -> Port:
+        port: Port = Live(self.providers, self.ask)
+        if self.log:
+            port = Recorded(self.log, port)
+        return Watched(port, self.watch) if self.watch else port
+
+    def _policies(self, task: Task) -> tuple[Policy, ...]:
+        """The user's list, with the house around it."""
+        theirs = (*self.policies, *(flat(task.limits) if task.limits else ()))
+        return (Doubt(), Fitting(), *theirs, budget.defaults(theirs))
+
+    def _setting(self, task: Task, policies: Sequence[Policy], model: str) -> Setting:
+        return Setting(
+            model=model,
+            tools={tool.spec.name: digest(tool.spec, tool.effect) for tool in task.tools.values()},
+            output=digest(task.schema.json) if task.schema else "",
+            limits=budget.limits(policies),
+            policies=[str(policy) for policy in policies],
+            by=f"{socket.gethostname()} process {os.getpid()}",
+        )
+
+    def _started(
+        self, task: Task, inputs: Mapping[str, Any], policies: Sequence[Policy], port: Port
+    ) -> Started:
+        prompt = task.filled(inputs)
+        for judge in task.checks:
+            if getattr(judge, "model", None):
+                self._checked(judge.model)
+        return Started(
+            time=port.now(),
+            run=run_id(port),
+            task=task.title,
+            prompt=prompt,
+            setting=self._setting(task, policies, self.model),
+            version=task.version,
+            label=task.label,
+            system=task.system,
+            inputs=decode(encode(dict(inputs))),
+            max_tokens=task.max_tokens,
+        )
+
+    def _checked(self, model: str) -> None:
+        """Raise `BadInput` now rather than in the middle of a run."""
+        name, _ = models.resolve(model)
+        if name not in self.providers:
+            self.providers[name] = models.provider(name)
+        check = getattr(self.providers[name], "check", None)
+        if check:
+            check()
+        if not any(getattr(policy, "unpriced", None) == "allow" for policy in self.policies):
+            catalogue.quote(model, 0, 0)
+
+    def _log(self) -> Log:
+        if self.log is None:
+            raise BadInput("this loop keeps no log: give it one with Loop(..., log='runs.db')")
+        return self.log
+
+
+# --------------------------------------------------------------------------------- small pieces
+
+
+def _models(policies: Sequence[Policy]) -> tuple[str, ...]:
+    """The models that policies may switch to."""
+    return tuple(name for policy in policies for name in getattr(policy, "models", ()))
+
+
+def _goes_on(run: Run, setting: Setting) -> bool:
+    """An exhausted run goes on if its limits have changed, else it would only end again."""
+    if run.outcome is Outcome.exhausted:
+        return dict(run.setting.limits) != dict(setting.limits)
+    return run.outcome in (None, Outcome.waiting, Outcome.cancelled)
+
+
+def _watch(watch: Watch | bool | None) -> Watch | None:
+    if not isinstance(watch, bool):
+        return watch
+    from loopwright.display import Progress
+
+    return Progress() if watch else None
+
+
+async def _last(steps: AsyncGenerator[Run, None]) -> Run:
+    async with aclosing(steps):
+        async for run in steps:
+            last = run
+    return last
+
+
+def _now(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Finish a coroutine here; where an event loop is running, in a thread with one of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(start())
+    with ThreadPoolExecutor(1, "loopwright run_now") as thread:
+        return thread.submit(contextvars.copy_context().run, asyncio.run, start()).result()
+
+
+@asynccontextmanager
+async def _ticking() -> AsyncGenerator[None, None]:
+    """In a notebook, wake the event loop now and then: Stop is noticed only when it wakes."""
+    if "ipykernel" not in sys.modules:
+        yield
+        return
+    ticker = asyncio.ensure_future(_tick())
+    try:
+        yield
+    finally:
+        ticker.cancel()
+
+
+async def _tick() -> None:
+    while True:
+        await asyncio.sleep(TICK)

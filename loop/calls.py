@@ -1,0 +1,292 @@
+"""Calls, what is about to happen, and what came of them. All frozen values.
+
+A call is a `ModelCall`, a `ToolCall`, a `Question` to a person or a `Sleep`; it comes back as a
+`Reply`, a `ToolResult`, an `Answer`, a `Slept`, or as a `Failure`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+NANO = 1_000_000_000
+"""Money is counted in whole nano-dollars, so that sums are exact."""
+
+Effect = Literal["read", "idempotent", "reconcilable", "unsafe"]
+"""What repeating a tool call may do: see `loopwright.tools.tool`."""
+
+Finish = Literal["stop", "tool_calls", "length", "refusal", "filter", "paused", "error"]
+"""Why a model stopped, normalised over providers."""
+
+FailureKind = Literal[
+    "rate_limited",
+    "overloaded",
+    "quota_exhausted",
+    "context_too_long",
+    "bad_request",
+    "not_authenticated",
+    "not_permitted",
+    "no_such_model",
+    "too_large",
+    "timeout",
+    "connection",
+    "cut_stream",
+    "refused",
+    "server_error",
+    "malformed",
+    "tool_error",
+]
+"""The closed set of ways in which a call does not succeed."""
+
+
+# ------------------------------------------------------------------------------------- messages
+
+
+@frozen
+class Text:
+    """Words, said by a person or a model."""
+
+    text: str
+
+
+@frozen
+class Opaque:
+    """A provider's own block (signed thinking, a reasoning item), kept and sent back as it came."""
+
+    provider: str
+    data: Mapping[str, Any]
+
+
+@frozen
+class ToolCall:
+    """A model's wish that a tool be called; also the call itself.
+
+    `malformed` says why the arguments could not be read, if they could not. `effect` and `timeout`
+    (seconds) are set from the tool before anybody is asked.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(factory=dict)
+    malformed: str = ""
+    effect: Effect | None = None
+    timeout: float | None = None
+
+
+@frozen
+class ToolResult:
+    """What a tool gave back, as the model will read it."""
+
+    call: str
+    content: str
+    error: bool = False
+
+
+Block = Text | Opaque | ToolCall | ToolResult
+
+
+@frozen
+class Message:
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    blocks: tuple[Block, ...] = field(converter=tuple)
+
+    @property
+    def text(self) -> str:
+        """The words of the message, without its other blocks."""
+        return "".join(block.text for block in self.blocks if isinstance(block, Text))
+
+
+# ---------------------------------------------------------------------------------------- money
+
+
+@frozen
+class Usage:
+    """Tokens in disjoint buckets: their sum is what the provider counted.
+
+    `raw` is the provider's own report.
+    """
+
+    input_uncached: int = 0
+    cache_read: int = 0
+    cache_write_short: int = 0
+    cache_write_long: int = 0
+    output_visible: int = 0
+    output_reasoning: int = 0
+    raw: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def input(self) -> int:
+        """All tokens that went in, cached or not."""
+        return self.input_uncached + self.cache_read + self.cache_write_short + self.cache_write_long
+
+    @property
+    def output(self) -> int:
+        """All tokens that came out, visible or not."""
+        return self.output_visible + self.output_reasoning
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out."""
+        return self.input + self.output
+
+
+@frozen
+class Cost:
+    """What a call cost, in nano-dollars: between `low` and `high` where a tier is unknown.
+
+    `table` names the price table: its name, version and digest.
+    """
+
+    low: int = 0
+    high: int = 0
+    table: str = ""
+
+
+@frozen
+class Quote:
+    """What a call may cost at least and at most (nano-dollars), and at most how many tokens.
+
+    `priced` is false where nobody knows the price of the model.
+    """
+
+    low: int = 0
+    high: int = 0
+    tokens: int = 0
+    priced: bool = True
+
+
+# ---------------------------------------------------------------------------------------- calls
+
+
+@frozen
+class ModelCall:
+    """A model is asked. The conversation is the run's first `upto` messages, or `messages`.
+
+    `purpose` is ``"answer"``, or the name of the judge that asks.
+    """
+
+    id: str
+    model: str
+    upto: int = 0
+    max_tokens: int = 4096
+    timeout: float | None = None
+    purpose: str = "answer"
+    messages: tuple[Message, ...] = field(default=(), converter=tuple)
+    quote: Quote = Quote()
+
+
+@frozen
+class Question:
+    """A person is asked. `about` is the call that waits for the answer, if one does.
+
+    `purpose` says what the answer is for: ``"approval"`` and ``"doubt"`` decide on the call
+    `about`, ``"answer"`` takes the place of the model's answer.
+    """
+
+    id: str
+    text: str
+    purpose: Literal["approval", "doubt", "answer"] = "approval"
+    choices: tuple[str, ...] = field(default=(), converter=tuple)
+    about: str = ""
+    digest: str = ""
+
+
+@frozen
+class Sleep:
+    """Nothing happens for `seconds`; then the call `about` is due again."""
+
+    id: str
+    seconds: float
+    about: str = ""
+
+
+Call = ModelCall | ToolCall | Question | Sleep
+
+
+# ------------------------------------------------------------------------------ what comes back
+
+
+@frozen
+class Reply:
+    """What the model said. `model` is the one that the provider says it served."""
+
+    blocks: tuple[Block, ...] = field(default=(), converter=tuple)
+    finish: Finish = "stop"
+    usage: Usage | None = None
+    model: str = ""
+    tier: str = ""
+    request_id: str = ""
+    first_token: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The words of the reply."""
+        return "".join(block.text for block in self.blocks if isinstance(block, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls that the reply asks for."""
+        return tuple(block for block in self.blocks if isinstance(block, ToolCall))
+
+
+@frozen
+class Answer:
+    """What a person said: one of the question's choices if it has any, and maybe a note."""
+
+    text: str
+    by: str = ""
+    note: str = ""
+
+
+@frozen
+class Slept:
+    """The time is over."""
+
+
+@frozen
+class Failure:
+    """A call that did not succeed.
+
+    `retry_after` is in seconds, as the provider asked. `may_resend` says that sending the same
+    again may help. `usage` is what was billed all the same, as far as it is known.
+    """
+
+    kind: FailureKind
+    message: str
+    retry_after: float | None = None
+    may_resend: bool = False
+    status: int | None = None
+    request_id: str = ""
+    usage: Usage | None = None
+
+
+Result = Reply | ToolResult | Answer | Slept
+
+
+# ---------------------------------------------------------------------- what a provider is given
+
+
+@frozen
+class ToolSpec:
+    """A tool as a model sees it: `schema` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@frozen
+class Request:
+    """What one model call sends: the portable form that every provider translates.
+
+    `model` is the provider's own name of the model, `timeout` the seconds for the whole call.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    max_tokens: int = 4096
+    timeout: float = 600.0

@@ -1,0 +1,249 @@
+"""Values to JSON and back, without loss: the one strict encoder for everything that is stored.
+
+Frozen attrs values become objects that leave out what has its default; where several classes are
+possible the key ``is`` says which. JSON alone cannot hold every value, and SQLite's JSON functions
+stumble over more (lone surrogates, NUL, NaN, integers beyond 64 bits). Such a value is stored as an
+object with one key that starts with ``$``, and comes back as it was:
+
+>>> encode({"a": float("nan"), "b": "\\ud800"})
+'{"a":{"$float":"nan"},"b":{"$text":"\\\\\\\\ud800"}}'
+>>> decode(encode({"$float": 1}))
+{'$float': 1}
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import attrs
+from loopwright.errors import BadInput
+
+Plain = Any
+"""What `json` can hold."""
+
+_ATOMS = frozenset({str, int, float, bool, NoneType})
+_BIG = 2**63
+_BEYOND_64_BITS = re.compile(r"\d{19}").search
+
+LONG = 512
+"""Texts with more characters than this are stored once, by content."""
+
+_DEEP = 500
+"""SQLite's JSON functions stop at a depth of 1,000, Python's at the recursion limit."""
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def encode(value: Any, parts: dict[str, str] | None = None) -> str:
+    """JSON text of a frozen value or of plain data.
+
+    With `parts`, texts of more than 512 characters are put there by their digest, and the JSON
+    only names them. Raises `BadInput` for what JSON cannot hold, and says where it stands.
+    """
+    data = plain(value)
+    try:
+        text = _dumps(data)
+        text.encode()
+    except (ValueError, TypeError, RecursionError):
+        data = _tagged(data)
+        text = _dumps(data)
+    else:
+        if '"$' in text or "\\u0000" in text or _BEYOND_64_BITS(text):
+            data = _tagged(data)
+            text = _dumps(data)
+    if parts is None or len(text) <= LONG:
+        return text
+    return _dumps(_parted(data, parts))
+
+
+def decode(text: str, part: Callable[[str], str] | None = None) -> Plain:
+    """The plain data of a JSON text made by `encode`; `part` finds a text by its digest."""
+    data = json.loads(text)
+    return _untagged(data, part) if '"$' in text else data
+
+
+def canonical(data: Plain) -> str:
+    """The one text for the same data: keys sorted, and nothing in it that a screen would hide."""
+    return _escaped(_sorted(_tagged(plain(data))))
+
+
+def digest(*values: Any) -> str:
+    """A short digest of values that JSON can hold: the same for the same content, anywhere."""
+    return hashlib.sha256("\n".join(map(canonical, values)).encode()).hexdigest()[:12]
+
+
+def _sorted(data: Plain) -> Plain:
+    if isinstance(data, dict):
+        return {key: _sorted(data[key]) for key in sorted(data)}
+    return [_sorted(item) for item in data] if isinstance(data, list) else data
+
+
+# ------------------------------------------------------------------------------ values to plain
+
+
+def plain(value: Any) -> Plain:
+    """The plain data of a frozen value; plain data is given back as it is."""
+    kind = type(value)
+    if kind in _ATOMS or kind is dict:
+        return value
+    if kind is tuple or kind is list:
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if not attrs.has(kind):
+        return dict(value) if isinstance(value, Mapping) else value
+    tag, fields = _form(kind)
+    data: dict[str, Any] = {"is": tag} if tag else {}
+    for name, default in fields:
+        held = getattr(value, name)
+        if held is not default and held != default:
+            data[name] = held if type(held) in _ATOMS else plain(held)
+    return data
+
+
+@cache
+def _form(kind: type) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """The tag and the fields of an attrs class, each with its default."""
+    fields = tuple((field.name, _default(field.default)) for field in attrs.fields(kind))
+    return _tag(kind), fields
+
+
+def _default(default: Any) -> Any:
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+
+
+@cache
+def _tag(kind: type) -> str:
+    from loopwright import calls, decisions
+
+    tagged = (*get_args(calls.Block), *get_args(calls.Call), *get_args(calls.Result))
+    return kind.__name__ if kind in (*tagged, *get_args(decisions.Decision)) else ""
+
+
+# ------------------------------------------------------------------------------ plain to values
+
+
+def revive(kind: Any, data: Plain) -> Any:
+    """The value of the declared type `kind` whose plain data this is."""
+    return _reader(kind)(data)
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Plain], Any]:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _union_reader(inner)
+    if origin is tuple:
+        item = _reader(inner[0])
+        return lambda data: tuple(map(item, data))
+    if isinstance(kind, type) and attrs.has(kind):
+        return _attrs_reader(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind
+    return lambda data: data
+
+
+def _union_reader(kinds: tuple[Any, ...]) -> Callable[[Plain], Any]:
+    by_tag = {kind.__name__: kind for kind in kinds if attrs.has(kind)}
+    if not by_tag:
+        return lambda data: data
+    only = next(iter(by_tag))
+
+    def read(data: Plain) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return revive(by_tag[data.get("is", only)], data)
+
+    return read
+
+
+def _attrs_reader(kind: type) -> Callable[[Plain], Any]:
+    hints = get_type_hints(kind)
+    readers = {field.name: _reader(hints[field.name]) for field in attrs.fields(kind)}
+
+    def read(data: Plain) -> Any:
+        return kind(**{name: readers[name](held) for name, held in data.items() if name != "is"})
+
+    return read
+
+
+# ------------------------------------------------------------- what JSON or SQLite would stumble on
+
+
+def _tagged(data: Plain, path: str = "", depth: int = 0) -> Plain:
+    if depth > _DEEP:
+        raise BadInput(f"nested more than {_DEEP} levels deep at {path[:80]}: store it flatter")
+    if isinstance(data, str):
+        return _tagged_text(data)
+    if isinstance(data, int) and not isinstance(data, bool) and not -_BIG <= data < _BIG:
+        return {"$int": hex(data)}
+    if isinstance(data, float) and not abs(data) < float("inf"):
+        return {"$float": repr(data)}
+    if isinstance(data, Mapping):
+        return _tagged_mapping(data, path, depth)
+    if isinstance(data, list | tuple):
+        return [_tagged(item, f"{path}.{i}", depth + 1) for i, item in enumerate(data)]
+    if type(data) in _ATOMS:
+        return data
+    raise BadInput(
+        f"a {type(data).__name__} at {path.lstrip('.') or 'the top'} cannot be stored: "
+        "give strings, numbers, booleans, None, lists and dicts with string keys"
+    )
+
+
+def _tagged_mapping(data: Mapping[Any, Any], path: str, depth: int) -> Plain:
+    for key in data:
+        if not isinstance(key, str):
+            raise BadInput(f"the key {key!r} at {path.lstrip('.') or 'the top'} is no string")
+    held = {key: _tagged(item, f"{path}.{key}", depth + 1) for key, item in data.items()}
+    if all(_tagged_text(key) == key for key in held) and not any(key[:1] == "$" for key in held):
+        return held
+    return {"$dict": [[_tagged_text(key), item] for key, item in held.items()]}
+
+
+def _tagged_text(text: str) -> Plain:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {"$text": _escaped(text)[1:-1]}
+    return {"$text": _escaped(text)[1:-1]} if "\0" in text else text
+
+
+def _parted(data: Plain, parts: dict[str, str]) -> Plain:
+    if isinstance(data, str) and len(data) > LONG:
+        digest = hashlib.sha256(data.encode()).hexdigest()[:32]
+        parts[digest] = data
+        return {"$part": digest}
+    if isinstance(data, list):
+        return [_parted(item, parts) for item in data]
+    if isinstance(data, dict) and "$text" not in data and "$int" not in data:
+        return {key: _parted(item, parts) for key, item in data.items()}
+    return data
+
+
+def _untagged(data: Plain, part: Callable[[str], str] | None) -> Plain:
+    if isinstance(data, list):
+        return [_untagged(item, part) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if len(data) != 1 or next(iter(data))[:1] != "$":
+        return {key: _untagged(item, part) for key, item in data.items()}
+    ((tag, held),) = data.items()
+    if tag == "$part" and part:
+        return part(held)
+    if tag == "$dict":
+        return {_untagged(key, part): _untagged(item, part) for key, item in held}
+    return _UNTAG[tag](held)
+
+
+_UNTAG: dict[str, Callable[[Any], Any]] = {
+    "$text": lambda held: json.loads(f'"{held}"'),
+    "$int": lambda held: int(held, 16),
+    "$float": float,
+}

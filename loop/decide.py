@@ -1,0 +1,134 @@
+"""Decide: ask the policies at the moment that the run is in, and say what follows, as events.
+
+Pure: it calls nobody but the policies, and writes nothing.
+"""
+
+from collections.abc import Sequence
+
+from attrs import evolve
+from loopwright.calls import Call, ModelCall, Question, ToolCall
+from loopwright.decisions import Accept, Decision, Refuse, Stop
+from loopwright.events import Decided, Ended, Event, Intended
+from loopwright.fold import fold, reserved
+from loopwright.house import OTHERWISE
+from loopwright.inspect import best_output, output
+from loopwright.outcome import Outcome
+from loopwright.policy import Opinion, Policy, consult
+from loopwright.quote import quoted
+from loopwright.run import Run
+
+UNSETTLED = 100
+"""Decisions in a row without any call, after which the policies count as broken: nobody changes
+the model or amends a call a hundred times and means it."""
+
+
+def decide(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
+    """What is decided at this moment: decisions, and then the calls to make, or the end.
+
+    Of several calls that are due together either all are made or none: a Stop for one of them
+    ends the run before any of them.
+    """
+    decided: list[Event] = []
+    if not run.open or run.in_flight:
+        return decided
+    for _ in range(UNSETTLED + len(run.pending)):
+        events = _moment(run, policies, now)
+        decided += events
+        if isinstance(events[-1], Intended | Ended):
+            return decided
+        run = fold(run, *events)
+    why = f"the policies did not settle: {UNSETTLED} decisions in a row without a call"
+    return [*decided, Ended(now, Outcome.failed, why, best_output(run))]
+
+
+def _moment(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
+    if run.failed:
+        return _after_failure(run, policies, now)
+    if run.answer and run.answer.inspected:
+        return _after_answer(run, policies, now)
+    if run.pending:
+        return _before_calls(run, policies, now)
+    return [Ended(now, Outcome.failed, "nothing is left to do")]
+
+
+def _after_failure(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
+    call, failure = run.failed[0]
+    view = run.but(moment="failure", call=call, failure=failure)
+    return _facts(_opinion(view, policies), view, now)
+
+
+def _after_answer(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
+    view = run.but(moment="answer", call=None)
+    return _facts(_opinion(view, policies), view, now)
+
+
+def _opinion(view: Run, policies: Sequence[Policy]) -> Opinion:
+    opinion = consult(policies, view) or consult([OTHERWISE], view)
+    assert opinion is not None, "Otherwise always has an opinion here"
+    return opinion
+
+
+def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
+    """Everybody is asked about each call that is due, knowing what the calls before it reserve."""
+    decided: list[Event] = []
+    intended: list[Event] = []
+    spent = run.spent
+    for call in run.pending:
+        ready = _ready(call, run)
+        view = run.before(ready, spent)
+        opinion = None if isinstance(ready, Question) else consult(policies, view)
+        if opinion is None:
+            spent = reserved(spent, ready)
+            intended.append(Intended(now, ready))
+            continue
+        events = _facts(opinion, view, now)
+        decided += events
+        if isinstance(events[-1], Ended):
+            return decided
+        if not isinstance(opinion.decision, Refuse):
+            return decided
+    return [*decided, *intended]
+
+
+def _ready(call: Call, run: Run) -> Call:
+    """The call as it will be made: with its quote, or its tool's effect class and timeout."""
+    if isinstance(call, ModelCall):
+        return evolve(call, quote=quoted(call, run.bound(call)))
+    if isinstance(call, ToolCall) and run.task:
+        return run.task.resolved(call)
+    return call
+
+
+def _facts(opinion: Opinion, view: Run, now: float) -> list[Event]:
+    decision = opinion.decision
+    decided = Decided(
+        now,
+        view.moment or "call",
+        opinion.policy.name,
+        decision,
+        view.call.id if view.call else "",
+        opinion.policy.parameters,
+        opinion.others,
+        view.spent,
+        round(view.seconds, 3),
+    )
+    ending = _ending(decision, view, now)
+    if ending is None:
+        return [decided]
+    return [decided, evolve(ending, traceback=opinion.traceback)]
+
+
+def _ending(decision: Decision, view: Run, now: float) -> Ended | None:
+    match decision:
+        case Stop(why, outcome):
+            return Ended(now, outcome, why, best_output(view))
+        case Refuse(why) if not isinstance(view.call, ToolCall) and not _of_judge(view.call):
+            return Ended(now, Outcome.stopped, why, best_output(view))
+        case Accept(why) if view.moment == "answer":
+            assert view.answer is not None
+            return Ended(now, Outcome.accepted, why, output(view), view.answer.verified)
+    return None
+
+
+def _of_judge(call: Call | None) -> bool:
+    return isinstance(call, ModelCall) and call.purpose != "answer"

@@ -1,0 +1,38 @@
+"""The errors, all of them.
+
+::
+
+    LoopwrightError
+    ├── BadInput            what you passed cannot work; says what to do (also a ValueError)
+    ├── RealCallForbidden   a model was about to be called while real calls are switched off
+    └── LogError            the log cannot be opened, read or written
+        ├── RunNotFound     no run of that id stands in the log
+        └── RunTaken        another process carries on this run
+
+What goes wrong while a run is carried out is not an exception but a value: a `Failure`, a problem
+or an `Outcome`, and it stands in the log.
+"""
+
+
+class LoopwrightError(Exception):
+    """Whatever this library raises by itself."""
+
+
+class BadInput(LoopwrightError, ValueError):
+    """An argument, a type, a tool, a model name or a limit that cannot work."""
+
+
+class RealCallForbidden(LoopwrightError):
+    """A model was about to be called over the network while `forbid_real_calls()` holds."""
+
+
+class LogError(LoopwrightError):
+    """The log cannot be opened, read or written."""
+
+
+class RunNotFound(LogError):
+    """No run of that id stands in the log."""
+
+
+class RunTaken(LogError):
+    """Another process has appended to this run: this one must not act any more."""

@@ -1,0 +1,187 @@
+"""Events: what happened, as appended facts. A closed set of frozen values.
+
+Each carries its own time, in seconds since 1970 by the clock of the port. The order is the order
+in which they were appended, never the time.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from loopwright.calls import Call, Cost, Failure, ModelCall, Result
+from loopwright.decisions import Decision, Moment
+from loopwright.outcome import Outcome
+
+
+@frozen
+class Spent:
+    """What has been spent so far; money in nano-dollars.
+
+    `reserved` is the highest cost of the calls under way, `presumed` that of the calls whose
+    outcome is unknown: they may have been billed.
+    """
+
+    settled: int = 0
+    reserved: int = 0
+    presumed: int = 0
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+
+    @property
+    def at_most(self) -> int:
+        """The most that can have been spent, in nano-dollars."""
+        return self.settled + self.reserved + self.presumed
+
+
+@frozen
+class Problem:
+    """What a check found wrong, in words that the model can act on."""
+
+    check: str
+    text: str
+
+
+@frozen
+class Setting:
+    """What a run is carried out with: compared when it is resumed, so that a change shows.
+
+    `tools` and `output` are digests, `limits` holds the finite limits only, `policies` tells the
+    list from top to bottom, `by` is the host and process.
+    """
+
+    model: str
+    tools: Mapping[str, str] = field(factory=dict)
+    output: str = ""
+    limits: Mapping[str, Any] = field(factory=dict)
+    policies: tuple[str, ...] = field(default=(), converter=tuple)
+    by: str = ""
+
+
+@frozen
+class Started:
+    """A run began. `prompt` is the template filled with `inputs`, `version` the digest of it."""
+
+    time: float
+    run: str
+    task: str
+    prompt: str
+    setting: Setting
+    version: str = ""
+    label: str = ""
+    system: str = ""
+    inputs: Mapping[str, Any] = field(factory=dict)
+    max_tokens: int = 4096
+
+
+@frozen
+class Resumed:
+    """The run goes on, maybe in another process. What was under way is in doubt from here on."""
+
+    time: float
+    setting: Setting
+
+
+@frozen
+class Decided:
+    """A policy spoke. `others` are those whose opinions were overruled."""
+
+    time: float
+    moment: Moment
+    policy: str
+    decision: Decision
+    about: str = ""
+    parameters: Mapping[str, Any] = field(factory=dict)
+    others: tuple[str, ...] = field(default=(), converter=tuple)
+    spent: Spent = Spent()
+    seconds: float = 0.0
+
+
+@frozen
+class Intended:
+    """A call is about to be made."""
+
+    time: float
+    call: Call
+
+
+@frozen
+class Returned:
+    """A call succeeded, after so many `seconds`."""
+
+    time: float
+    call: str
+    result: Result
+    seconds: float = 0.0
+    cost: Cost = Cost()
+
+
+@frozen
+class Failed:
+    """A call failed, after so many `seconds`."""
+
+    time: float
+    call: str
+    failure: Failure
+    seconds: float = 0.0
+    traceback: str = ""
+
+
+@frozen
+class Paused:
+    """Nobody was there to answer the question `call`: the run waits."""
+
+    time: float
+    call: str
+
+
+@frozen
+class Inspected:
+    """The checks looked at the answer. `judging` are the model calls that judges now need."""
+
+    time: float
+    problems: tuple[Problem, ...] = field(default=(), converter=tuple)
+    undecided: tuple[Problem, ...] = field(default=(), converter=tuple)
+    checks: int = 0
+    judging: tuple[ModelCall, ...] = field(default=(), converter=tuple)
+
+
+@frozen
+class Ended:
+    """The run is over. `output` is the accepted answer, or the best attempt, as JSON data."""
+
+    time: float
+    outcome: Outcome
+    why: str = ""
+    output: Any = None
+    verified: bool = False
+    traceback: str = ""
+
+
+Event = (
+    Started
+    | Resumed
+    | Decided
+    | Intended
+    | Returned
+    | Failed
+    | Paused
+    | Inspected
+    | Ended
+)
+
+EVENTS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        Started,
+        Resumed,
+        Decided,
+        Intended,
+        Returned,
+        Failed,
+        Paused,
+        Inspected,
+        Ended,
+    )
+}
+"""Every event by the name that stands in the log's column `type`."""

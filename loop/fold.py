@@ -1,0 +1,466 @@
+"""The fold: how each event changes the run. Pure functions, one an event, one a decision.
+
+Every event of `loopwright.events` has its function in the table at the end of this file, and
+nothing else changes a run.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from attrs import evolve
+from loopwright.calls import (
+    Answer,
+    Block,
+    Call,
+    Failure,
+    Message,
+    ModelCall,
+    Question,
+    Reply,
+    Sleep,
+    Slept,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from loopwright.decisions import Accept, Amend, Ask, Refuse, Switch, TryAgain
+from loopwright.errors import LogError
+from loopwright.events import (
+    Decided,
+    Ended,
+    Event,
+    Failed,
+    Inspected,
+    Intended,
+    Paused,
+    Resumed,
+    Returned,
+    Setting,
+    Spent,
+    Started,
+)
+from loopwright.outcome import Outcome
+from loopwright.run import PER_MESSAGE, Attempt, Run, weight
+from loopwright.task import Task
+
+Held = TypeVar("Held")
+
+def blank(run_id: str, task: Task | None = None) -> Run:
+    """A run to which nothing has happened yet."""
+    return Run(run_id, Setting(""), task=task)
+
+
+def _started(run: Run, event: Started) -> Run:
+    run = run.but(
+        setting=event.setting,
+        inputs=event.inputs,
+        title=event.task,
+        prompt=event.prompt,
+        system=event.system,
+        version=event.version,
+        label=event.label,
+        max_tokens=event.max_tokens,
+        model=event.setting.model,
+        models=(event.setting.model,),
+        events=run.events.push(event),
+        time=event.time,
+        started=event.time,
+    )
+    run = _said(run, Message("user", (Text(event.prompt),)))
+    return run.but(pending=(_model_call(run),))
+
+
+def folded(events: Iterable[Event], task: Task | None = None) -> Run:
+    """The run whose events these are; the first is a `Started`."""
+    first, *rest = events
+    if not isinstance(first, Started):
+        raise LogError(f"a run begins with Started, but here stands {type(first).__name__} first")
+    return fold(blank(first.run, task), first, *rest)
+
+
+def fold(run: Run, *events: Event) -> Run:
+    """The run after these events."""
+    for event in events:
+        run = _FOLDS[type(event)](run, event)
+    return run
+
+
+# --------------------------------------------------------------------------------- small pieces
+
+
+def _said(run: Run, message: Message) -> Run:
+    return run.but(messages=run.messages.push(message), size=run.size + weight(message))
+
+
+def _model_call(run: Run) -> ModelCall:
+    return ModelCall(
+        id=f"m{run.seq}", model=run.model, upto=len(run.messages), max_tokens=run.max_tokens
+    )
+
+
+def _told(run: Run, feedback: str) -> Run:
+    return _said(run, Message("user", (Text(feedback),))) if feedback else run
+
+
+def _without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
+    return {name: held for name, held in mapping.items() if name != key}
+
+
+def _ticked(run: Run, event: Event) -> dict[str, Any]:
+    """What every event changes: the history, the time, the working time."""
+    return {
+        "events": run.events.push(event),
+        "time": event.time,
+        "seconds": run.seconds + max(0.0, event.time - run.time),
+    }
+
+
+# --------------------------------------------------------------------------- one fold an event
+
+
+def _resumed(run: Run, event: Resumed) -> Run:
+    """What was under way is due again, in doubt; only questions simply stay open."""
+    questions = {k: call for k, call in run.in_flight.items() if isinstance(call, Question)}
+    cut = [_left(call, run, event) for k, call in run.in_flight.items() if k not in questions]
+    spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
+    doubtful = {call.id: run.seq for call in cut if isinstance(call, ToolCall)}
+    return run.but(
+        events=run.events.push(event),
+        time=event.time,
+        setting=event.setting,
+        spent=spent,
+        in_flight=questions,
+        pending=(*cut, *run.pending),
+        doubtful={**run.doubtful, **doubtful},
+        outcome=None,
+        why="",
+    )
+
+
+def _left(call: Call, run: Run, event: Resumed) -> Call:
+    if isinstance(call, Sleep):
+        return evolve(call, seconds=max(0.0, call.seconds - (event.time - run.time)))
+    return call
+
+
+def _intended(run: Run, event: Intended) -> Run:
+    call = event.call
+    return run.but(
+        **_ticked(run, event),
+        step=run.step if run.in_flight else run.step + 1,
+        spent=reserved(run.spent, call),
+        in_flight={**run.in_flight, call.id: call},
+        pending=tuple(due for due in run.pending if due.id != call.id),
+        doubtful=_without(run.doubtful, call.id) if run.doubtful else run.doubtful,
+    )
+
+
+def reserved(spent: Spent, call: Call) -> Spent:
+    """What is spent once `call` is under way."""
+    match call:
+        case ModelCall(quote=quote):
+            return Spent(
+                spent.settled,
+                spent.reserved + quote.high,
+                spent.presumed,
+                spent.tokens,
+                spent.model_calls + 1,
+                spent.tool_calls,
+            )
+        case ToolCall():
+            return Spent(
+                spent.settled,
+                spent.reserved,
+                spent.presumed,
+                spent.tokens,
+                spent.model_calls,
+                spent.tool_calls + 1,
+            )
+    return spent
+
+
+def _returned(run: Run, event: Returned) -> Run:
+    call = run.in_flight[event.call]
+    ticked = _ticked(run, event)
+    if isinstance(event.result, Answer) and _only_asks(run):
+        ticked["seconds"] = run.seconds
+    done = run.but(**ticked, in_flight=_without(run.in_flight, event.call))
+    match event.result:
+        case Reply() as reply:
+            assert isinstance(call, ModelCall)
+            return _replied(_settled(done, call, reply, event), call, reply)
+        case ToolResult() as result:
+            return _resulted(done, call.id, result)
+        case Answer() as answer:
+            assert isinstance(call, Question)
+            return _heard(done, call, answer)
+        case Slept():
+            return _released(done, call.id)
+
+
+def _only_asks(run: Run) -> bool:
+    """Whether the run does nothing but wait for people, which is not working time."""
+    return all(isinstance(call, Question) for call in run.in_flight.values())
+
+
+def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
+    spent, usage = run.spent, reply.usage
+    unknown = usage is None
+    spent = Spent(
+        spent.settled + event.cost.high,
+        spent.reserved - call.quote.high,
+        spent.presumed + (call.quote.high if unknown else 0),
+        spent.tokens + (call.quote.tokens if usage is None else usage.tokens),
+        spent.model_calls,
+        spent.tool_calls,
+    )
+    counted = run.counted
+    if usage is not None and call.purpose == "answer":
+        counted = (run.size, usage.input + usage.output) if usage.input else (0, 0)
+    return run.but(spent=spent, counted=counted, failures=0)
+
+
+def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
+    if call.purpose != "answer":
+        return run.but(verdicts={**run.verdicts, call.id: reply})
+    whole = reply.finish in ("stop", "tool_calls")
+    blocks = tuple(b for b in reply.blocks if whole or not isinstance(b, ToolCall))
+    run = _remembered(run, blocks)
+    if reply.finish == "paused":
+        return run.but(pending=(_model_call(run),))
+    if whole and reply.tool_calls:
+        calls = reply.tool_calls
+        return run.but(pending=calls, batch=tuple(c.id for c in calls), results={})
+    return run.but(answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
+
+
+def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
+    """The reply as a message. Its tokens were counted with the usage, all but the framing."""
+    if not blocks:
+        return run
+    size = run.size
+    run = _said(run, Message("assistant", blocks))
+    if run.counted[0]:
+        grown = run.size - size - PER_MESSAGE
+        return run.but(counted=(run.counted[0] + grown, run.counted[1]))
+    return run
+
+
+def _resulted(run: Run, call: str, result: ToolResult) -> Run:
+    """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
+    results = {**run.results, call: result}
+    if len(results) < len(run.batch):
+        return run.but(results=results)
+    run = _said(run, Message("user", tuple(results[name] for name in run.batch)))
+    return run.but(results={}, batch=(), pending=(*run.pending, _model_call(run)))
+
+
+def _heard(run: Run, question: Question, answer: Answer) -> Run:
+    answers = {**run.answers, question.digest or question.id: answer}
+    if question.purpose == "answer":
+        attempt = Attempt(answer.text, answer.by or "a person")
+        return run.but(answers=answers, answer=attempt, verdicts={})
+    return _released(run.but(answers=answers), question.id)
+
+
+def _released(run: Run, waiting: str) -> Run:
+    """The call that waited for a question or a sleep is due."""
+    if waiting not in run.held:
+        return run
+    return run.but(
+        pending=(*run.pending, run.held[waiting]), held=_without(run.held, waiting)
+    )
+
+
+def _failed(run: Run, event: Failed) -> Run:
+    call, failure = run.in_flight[event.call], event.failure
+    done = run.but(**_ticked(run, event), in_flight=_without(run.in_flight, event.call))
+    if isinstance(call, ModelCall):
+        done = done.but(spent=_unbilled(done.spent, call, failure), failures=run.failures + 1)
+    return done.but(failed=(*run.failed, (call, failure)))
+
+
+def _unbilled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
+    """A provider that answered with an error status has billed nothing; else it may have."""
+    answered = failure.status is not None and failure.status >= 400
+    presumed = 0 if answered else call.quote.high
+    return evolve(
+        spent, reserved=spent.reserved - call.quote.high, presumed=spent.presumed + presumed
+    )
+
+
+def _paused(run: Run, event: Paused) -> Run:
+    return run.but(
+        **_ticked(run, event), outcome=Outcome.waiting, why=run.in_flight[event.call].text  # type: ignore[union-attr]
+    )
+
+
+def _inspected(run: Run, event: Inspected) -> Run:
+    assert run.answer is not None
+    attempt = evolve(
+        run.answer,
+        problems=event.problems,
+        undecided=event.undecided,
+        checks=event.checks,
+        inspected=not event.judging,
+        judging=tuple(call.id for call in event.judging),
+    )
+    done = run.but(
+        **_ticked(run, event), answer=attempt, pending=(*run.pending, *event.judging)
+    )
+    return done.but(best=_better(run.best, attempt)) if attempt.inspected else done
+
+
+def _better(best: Attempt | None, new: Attempt) -> Attempt:
+    """Fewer problems are better; of equals the newer, since it knew the feedback."""
+    return best if best and len(best.problems) < len(new.problems) else new
+
+
+def _ended(run: Run, event: Ended) -> Run:
+    return run.but(
+        **_ticked(run, event),
+        outcome=event.outcome,
+        why=event.why,
+        output_data=event.output,
+        verified=event.verified,
+    )
+
+
+# ------------------------------------------------------------------------ one fold a decision
+
+
+def _decided(run: Run, event: Decided) -> Run:
+    done = run.but(**_ticked(run, event))
+    if event.moment == "call":
+        return _decided_before(done, event)
+    if event.moment == "failure":
+        return _decided_on_failure(done, event)
+    return _decided_on_answer(done, event)
+
+
+def _decided_before(run: Run, event: Decided) -> Run:
+    match event.decision:
+        case Refuse(why):
+            return _refused(run, event.about, why)
+        case Amend(call):
+            amended = evolve(call, id=event.about)
+            due = tuple(amended if c.id == event.about else c for c in run.pending)
+            return run.but(pending=due)
+        case Switch() as switch:
+            return _switched_before(run, switch, event.about)
+        case Ask() as ask:
+            asked = next(call for call in run.pending if call.id == event.about)
+            return _asked(_dropped(run, event.about), ask, asked)
+    return run
+
+
+def _dropped(run: Run, call: str) -> Run:
+    return run.but(pending=tuple(due for due in run.pending if due.id != call))
+
+
+def _refused(run: Run, call: str, why: str) -> Run:
+    run = _dropped(run, call).but(doubtful=_without(run.doubtful, call))
+    if call in run.batch:
+        return _resulted(run, call, ToolResult(call, why, error=True))
+    return run.but(verdicts={**run.verdicts, call: Failure("refused", why)})
+
+
+def _switched_before(run: Run, switch: Switch, about: str) -> Run:
+    call = next(due for due in run.pending if due.id == about)
+    if isinstance(call, ModelCall):
+        return _switched(_dropped(run, about), switch, call)
+    return _on(run, switch.to)
+
+
+def _switched(run: Run, switch: Switch, call: ModelCall) -> Run:
+    """`call` is made on the other model; only a call for the answer moves the whole run there."""
+    if not _asks(call):
+        return run.but(pending=(*run.pending, evolve(call, model=switch.to)))
+    run = _on(_told(run, switch.feedback), switch.to)
+    return run.but(pending=(*run.pending, _model_call(run)))
+
+
+def _on(run: Run, model: str) -> Run:
+    return run.but(
+        model=model,
+        models=(*run.models, model),
+        attempt=1,
+        failures=0,
+        answer=None,
+        counted=(0, 0),
+    )
+
+
+def _asked(run: Run, ask: Ask, about: Call | None = None) -> Run:
+    """The question is due; the call that it is about waits for the answer."""
+    question = Question(
+        f"q{run.seq}", ask.question, ask.purpose, ask.choices, about.id if about else "", ask.digest
+    )
+    held = {**run.held, question.id: about} if about else run.held
+    return run.but(pending=(*run.pending, question), held=held)
+
+
+def _decided_on_failure(run: Run, event: Decided) -> Run:
+    (call, failure), *rest = run.failed
+    run = run.but(failed=tuple(rest))
+    match event.decision:
+        case TryAgain(feedback=feedback, after=after):
+            return _again(_told(run, feedback) if _asks(call) else run, call, after)
+        case Switch() as switch if isinstance(call, ModelCall):
+            return _switched(run, switch, call)
+        case Switch(to):
+            return _taken(_on(run, to), call, failure)
+        case Ask() as ask:
+            return _asked(run, ask, _renewed(run, call))
+        case Accept():
+            return _taken(run, call, failure)
+    return run
+
+
+def _asks(call: Call) -> bool:
+    return isinstance(call, ModelCall) and call.purpose == "answer"
+
+
+def _renewed(run: Run, call: Call) -> Call:
+    """The call as it is made again: a model call sees the messages that there are now."""
+    return _model_call(run) if _asks(call) else call
+
+
+def _again(run: Run, call: Call, after: float) -> Run:
+    call = _renewed(run, call)
+    if after <= 0:
+        return run.but(pending=(*run.pending, call))
+    sleep = Sleep(f"s{run.seq}", after, call.id)
+    return run.but(pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
+
+
+def _taken(run: Run, call: Call, failure: Failure) -> Run:
+    if isinstance(call, ToolCall):
+        return _resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
+    return run.but(verdicts={**run.verdicts, call.id: failure})
+
+
+def _decided_on_answer(run: Run, event: Decided) -> Run:
+    match event.decision:
+        case TryAgain(feedback=feedback, after=after):
+            run = _told(run, feedback).but(attempt=run.attempt + 1, answer=None)
+            return _again(run, _model_call(run), after)
+        case Switch() as switch:
+            run = _on(_told(run, switch.feedback), switch.to)
+            return run.but(pending=(_model_call(run),))
+        case Ask() as ask:
+            return _asked(run.but(answer=None), ask)
+    return run
+
+
+_FOLDS: dict[type[Event], Any] = {
+    Started: _started,
+    Resumed: _resumed,
+    Decided: _decided,
+    Intended: _intended,
+    Returned: _returned,
+    Failed: _failed,
+    Paused: _paused,
+    Inspected: _inspected,
+    Ended: _ended,
+}

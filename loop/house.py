@@ -1,0 +1,115 @@
+"""The house's own policies: what holds in every loop, as opinions like any other.
+
+`Doubt` and `Fitting` stand before the user's list; `Otherwise` speaks when nobody else did.
+"""
+
+import difflib
+
+from attrs import frozen
+from loopwright.calls import ModelCall, ToolCall
+from loopwright.codec import canonical
+from loopwright.decisions import Accept, Ask, Decision, Refuse, Stop
+from loopwright.errors import Mismatch
+from loopwright.outcome import Outcome
+from loopwright.policy import Policy
+from loopwright.run import Run
+
+
+@frozen(str=False)
+class Doubt(Policy):
+    """A tool call that was under way when the process died is repeated only if that is safe.
+
+    Calls of the effect classes `read` and `idempotent` are. For the others a person says what is
+    known: ``"happened"``, ``"did not happen"`` or ``"run it again"``.
+    """
+
+    def decide(self, run: Run) -> Decision | None:
+        call = run.call
+        if not run.doubtful or not isinstance(call, ToolCall) or call.id not in run.doubtful:
+            return None
+        if call.effect in ("read", "idempotent"):
+            return None
+        answer = run.answered(_doubt(run, call))
+        if answer is None:
+            return self._question(run, call)
+        if answer.text == "happened":
+            note = f" {answer.note}" if answer.note else ""
+            return Refuse(f"This call was made before an interruption, and it happened.{note}")
+        return None
+
+    def _question(self, run: Run, call: ToolCall) -> Ask:
+        return Ask(
+            f"The process ended while {call.name}({canonical(call.arguments)}) was under way. Its effect "
+            f"class is {call.effect or 'unknown'}, so it is not known whether it happened, and it "
+            "is not repeated by itself. Did it happen?",
+            why=f"the call {call.id} is in doubt, and its effect class forbids a silent repeat",
+            purpose="doubt",
+            choices=("happened", "did not happen", "run it again"),
+            digest=_doubt(run, call),
+        )
+
+
+def _doubt(run: Run, call: ToolCall) -> str:
+    return f"doubt {call.id} {run.doubtful[call.id]}"
+
+
+@frozen(str=False)
+class Fitting(Policy):
+    """A tool call that names no tool, or whose arguments do not fit, goes back to the model."""
+
+    def decide(self, run: Run) -> Decision | None:
+        call = run.call
+        if not isinstance(call, ToolCall) or run.task is None:
+            return None
+        tool = run.task.tools.get(call.name)
+        if tool is None:
+            return Refuse(_unknown(call.name, list(run.task.tools)))
+        if call.malformed:
+            return Refuse(f"The arguments of {call.name} could not be read: {call.malformed}")
+        try:
+            tool.bind(call.arguments)
+        except Mismatch as mismatch:
+            listed = "\n".join(f"- {problem}" for problem in mismatch.problems)
+            return Refuse(f"The arguments of {call.name} do not fit:\n{listed}")
+        return None
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"There is no tool {name!r}.{hint} The tools are: {', '.join(names) or 'none'}."
+
+
+@frozen(str=False)
+class Otherwise(Policy):
+    """What happens when nobody speaks.
+
+    After a failed model call the run stops as failed; a failed tool's error goes to the model; a
+    judge that failed cannot tell. An answer without problems is accepted, one with problems ends
+    the run as rejected.
+    """
+
+    def decide(self, run: Run) -> Decision | None:
+        if run.moment == "failure":
+            return self._failed(run)
+        if run.moment == "answer":
+            return self._answered(run)
+        return None
+
+    def _failed(self, run: Run) -> Decision:
+        assert run.failure is not None
+        if isinstance(run.call, ModelCall) and run.call.purpose == "answer":
+            return Stop(f"{run.failure.kind}: {run.failure.message}", Outcome.failed)
+        who = "the model" if isinstance(run.call, ToolCall) else "the verdict"
+        return Accept(f"{who} is told: {run.failure.kind}")
+
+    def _answered(self, run: Run) -> Decision:
+        if run.problems:
+            listed = "; ".join(problem.text for problem in run.problems)
+            return Stop(f"the answer has problems: {listed}", Outcome.rejected)
+        if run.answer and run.answer.undecided:
+            return Accept("no problem was found, but a check could not tell")
+        return Accept("all checks agree" if run.answer and run.answer.checks else "there are no checks")
+
+
+OTHERWISE = Otherwise()

@@ -1,0 +1,161 @@
+"""Inspect: the one place where an answer is looked at. Pure but for the checks themselves."""
+
+import inspect as signatures
+from typing import Any
+
+from attrs import frozen
+from loopwright.calls import Failure, ModelCall
+from loopwright.errors import Mismatch
+from loopwright.events import Event, Inspected, Problem
+from loopwright.run import Attempt, Run
+from loopwright.task import Check
+
+_CUT = {
+    "length": "The answer was cut off because it was too long: give a shorter one, complete.",
+    "refusal": "The model refused to answer.",
+    "filter": "The provider's content filter withheld the answer.",
+    "error": "The answer ended with an error.",
+}
+
+
+@frozen
+class Findings:
+    """What was found: problems, and what could not be told."""
+
+    problems: tuple[Problem, ...] = ()
+    undecided: tuple[Problem, ...] = ()
+
+    def __add__(self, other: "Findings") -> "Findings":
+        return Findings(self.problems + other.problems, self.undecided + other.undecided)
+
+
+def inspect(run: Run, now: float) -> list[Event]:
+    """What is wrong with the answer, if there is one that was not yet looked at.
+
+    All checks that are plain functions speak. Judges, which cost a model call, are called only if
+    none of those complained; their verdicts are read when all have returned.
+    """
+    attempt = run.answer
+    if attempt is None or attempt.inspected or not run.open:
+        return []
+    if not attempt.judging:
+        return [_looked_at(run, attempt, now)]
+    if all(call in run.verdicts for call in attempt.judging):
+        return [_judged(run, attempt, now)]
+    return []
+
+
+def _checks(run: Run) -> tuple[list[Check], list[Any]]:
+    checks = run.task.checks if run.task else ()
+    judges = [check for check in checks if hasattr(check, "ask")]
+    return [check for check in checks if not hasattr(check, "ask")], judges
+
+
+def _looked_at(run: Run, attempt: Attempt, now: float) -> Inspected:
+    plain, judges = _checks(run)
+    whole = _whole(attempt)
+    value = _value(run, attempt) if not whole.problems else None
+    found = whole + value if isinstance(value, Findings) else whole
+    if not found.problems:
+        for check in plain:
+            found += _said(name_of(check), lambda check=check: _call(check, value, run))
+    count = len(plain) + len(judges)
+    if found.problems or not judges:
+        return Inspected(now, found.problems, found.undecided, count)
+    try:
+        calls = [_judge_call(run, judge, i) for i, judge in enumerate(judges)]
+    except Exception as error:
+        found += Findings((), (Problem("judges", f"{type(error).__name__}: {error}"),))
+        calls = []
+    return Inspected(now, (), found.undecided, count, calls)
+
+
+def _whole(attempt: Attempt) -> Findings:
+    if attempt.finish in _CUT:
+        return Findings((Problem(attempt.finish, _CUT[attempt.finish]),))
+    if not attempt.text.strip():
+        return Findings((Problem("empty", "The answer was empty."),))
+    return Findings()
+
+
+def _value(run: Run, attempt: Attempt) -> Any:
+    """The answer as a value of the output type, or what is wrong with it."""
+    schema = run.task.schema if run.task else None
+    if schema is None:
+        return attempt.text
+    try:
+        return schema.parse_json(attempt.text)
+    except Mismatch as mismatch:
+        return Findings(tuple(Problem("output", problem) for problem in mismatch.problems))
+
+
+def _call(check: Check, value: Any, run: Run) -> Any:
+    return check(value, run) if _wants_run(check) else check(value)
+
+
+def _wants_run(check: Check) -> bool:
+    kinds = (signatures.Parameter.POSITIONAL_ONLY, signatures.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signatures.signature(check).parameters.values()
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters) > 1
+
+
+def _said(name: str, ask: Any) -> Findings:
+    """A problem, or none; a check that raises, or gives no words, could not tell."""
+    try:
+        said = ask()
+    except Exception as error:
+        return Findings((), (Problem(name, f"{type(error).__name__}: {error}"),))
+    if said is None:
+        return Findings()
+    if isinstance(said, str):
+        return Findings((Problem(name, said),))
+    wrong = f"the check returned {said!r}; it should return None or the problem in words"
+    return Findings((), (Problem(name, wrong),))
+
+
+def name_of(check: Any) -> str:
+    """The name under which a check stands in the log."""
+    return getattr(check, "__name__", None) or getattr(check, "name", type(check).__name__)
+
+
+def _judge_call(run: Run, judge: Any, index: int) -> ModelCall:
+    return ModelCall(
+        id=f"j{run.seq + 1}-{index}",
+        model=judge.model or run.model,
+        max_tokens=judge.max_tokens,
+        purpose=name_of(judge),
+        messages=judge.ask(run),
+    )
+
+
+def _judged(run: Run, attempt: Attempt, now: float) -> Inspected:
+    _, judges = _checks(run)
+    found = Findings((), attempt.undecided)
+    for judge, call in zip(judges, attempt.judging, strict=False):
+        found += _said(name_of(judge), lambda j=judge, c=call: _verdict(j, run.verdicts[c]))
+    return Inspected(now, found.problems, found.undecided, attempt.checks)
+
+
+def _verdict(judge: Any, reply: Any) -> Any:
+    if isinstance(reply, Failure):
+        raise RuntimeError(f"{reply.kind}: {reply.message}")
+    return judge.read(reply)
+
+
+def output(run: Run) -> Any:
+    """The answer as JSON data: what stands in the log as the run's output."""
+    assert run.answer is not None
+    return _data(run, run.answer)
+
+
+def best_output(run: Run) -> Any:
+    """The best attempt as JSON data, if there was one."""
+    return _data(run, run.best) if run.best else None
+
+
+def _data(run: Run, attempt: Attempt) -> Any:
+    value = _value(run, attempt)
+    if isinstance(value, Findings):
+        return attempt.text
+    schema = run.task.schema if run.task else None
+    return schema.dump(value) if schema else value

@@ -1,0 +1,93 @@
+"""`Live`: the port on asyncio. Parallel calls, timeouts, threads for synchronous tools, sleep."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any
+
+from loopwright.calls import Failure
+from loopwright.events import Event
+from loopwright.port import Port
+from loopwright.task import Tool
+
+GRACE = 1.0
+"""Seconds that a cancelled tool has to clean up before it is left to itself."""
+
+
+class Live(Port):
+    """Carries calls out for real, those of one reply at the same time."""
+
+    async def together(
+        self, performances: Sequence[Awaitable[Event]]
+    ) -> AsyncGenerator[Event, None]:
+        if len(performances) == 1:
+            yield await performances[0]
+            return
+        tasks = [asyncio.ensure_future(performance) for performance in performances]
+        try:
+            for done in asyncio.as_completed(tasks):
+                yield await done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def use(
+        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
+    ) -> Any:
+        name = tool.spec.name
+        if tool.asynchronous:
+            working = asyncio.ensure_future(tool.function(*args, **kwargs))
+            end = "it was cancelled"
+        else:
+            working = _threaded(lambda: tool.function(*args, **kwargs))
+            end = "a thread cannot be stopped, so it is abandoned, outcome unknown"
+        try:
+            done, _ = await asyncio.wait([working], timeout=timeout)
+        except asyncio.CancelledError:
+            await _cancelled(working)
+            raise
+        if done:
+            return working.result()
+        if not await _cancelled(working):
+            end = "it did not stop when cancelled, so it is abandoned, outcome unknown"
+        return Failure("timeout", f"{name} did not finish in {timeout:g} s: {end}")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def _cancelled(working: "asyncio.Future[Any]") -> bool:
+    """Whether the work stopped when it was told to; what it raises then is of no interest."""
+    working.cancel()
+    working.add_done_callback(lambda f: f.cancelled() or f.exception())
+    await asyncio.wait([working], timeout=GRACE)
+    return working.done()
+
+
+def _threaded(work: Callable[[], Any]) -> "asyncio.Future[Any]":
+    """`work` in a thread of its own.
+
+    A pool would be held up by work that hangs, and would keep the process from ending.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(set_it: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            set_it(value)
+
+    def run() -> None:
+        try:
+            result, set_it = context.run(work), future.set_result
+        except BaseException as error:
+            result, set_it = error, future.set_exception
+        try:
+            loop.call_soon_threadsafe(settle, set_it, result)
+        except RuntimeError:
+            return  # the event loop is gone, and nobody waits for the result any more
+
+    threading.Thread(target=run, daemon=True, name="loopwright tool").start()
+    return future

@@ -1,0 +1,324 @@
+"""`Log`: the append-only SQLite file of events."""
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from loopwright.calls import Answer, Question
+from loopwright.codec import decode, encode, plain, revive
+from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
+from loopwright.events import EVENTS, Event, Resumed, Started
+from loopwright.fold import folded
+from loopwright.log.group import Group
+from loopwright.log.migrations import migrate
+from loopwright.log.redaction import Redaction
+from loopwright.port import Port, Through, fitting
+from loopwright.run import Run
+from loopwright.task import Task
+
+Durability = Literal["power", "process"]
+
+_SYNCHRONOUS = {"power": "full", "process": "normal"}
+
+BUSY = 30.0
+"""Seconds that a write waits for other processes: their transactions take milliseconds."""
+
+_EVENT = "insert into events values (?, ?, ?, ?, ?, ?)"
+_PART = "insert into parts values (?, ?) on conflict do nothing"
+
+
+class Log:
+    """The append-only SQLite file of events.
+
+    `path` is created, readable by its owner only, if it is not there. `durability` is ``"power"``
+    (an acknowledged event survives a power cut) or ``"process"`` (it survives ``kill -9``, and is
+    faster). One log object may serve many runs, event loops and threads of one process.
+
+    Raises `LogError` if the file is no log, is read-only, or is of a newer schema.
+
+    >>> log = Log(getfixture("tmp_path") / "runs.db")
+    >>> [row["outcome"] for row in log.db.query("select outcome from runs")]
+    []
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durability: Durability = "power") -> None:
+        if durability not in _SYNCHRONOUS:
+            raise BadInput(f"durability={durability!r}: say 'power' or 'process'")
+        self.path = str(path)
+        self.durability = durability
+        self.redaction = Redaction()
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        _prepared(Path(self.path))
+        self.connection = _connected(self.path, durability)
+        self._file = _identity(self.path)
+        self.group = Group(self._commit)
+
+    @property
+    def db(self) -> Any:
+        """The log as a `sqlite_utils.Database`, to ask questions of."""
+        import sqlite_utils
+
+        return sqlite_utils.Database(self.connection, execute_plugins=False)
+
+    def close(self) -> None:
+        """Close the file. It is closed by itself when the log is garbage."""
+        self.connection.close()
+
+    # ------------------------------------------------------------------------------- writing
+
+    async def append(self, run: str, seq: int, events: Sequence[Event]) -> Sequence[Event]:
+        """Write `events` down as those that follow the first `seq` of the run.
+
+        When this returns they are durable. Gives the events as they were written: without secrets.
+        Raises `RunTaken` if another process has appended to the run, `LogError` if the file cannot
+        be written.
+        """
+        events, rows, parts = self._rows(run, seq, events)
+        await self.group.commit((rows, parts))
+        return events
+
+    def append_now(self, run: str, seq: int, events: Sequence[Event]) -> None:
+        """The same at once: for when nothing can be awaited any more."""
+        _, rows, parts = self._rows(run, seq, events)
+        self._commit([(rows, parts)])
+
+    def _rows(
+        self, run: str, seq: int, events: Sequence[Event]
+    ) -> tuple[Sequence[Event], list[tuple[Any, ...]], dict[str, str]]:
+        parts: dict[str, str] = {}
+        texts = [_text(event, parts) for event in events]
+        masked = [self.redaction.masked(text) for text in texts]
+        shown = {name: self.redaction.masked(part) for name, part in parts.items()}
+        if shown != parts or any(a is not b for a, b in zip(texts, masked, strict=True)):
+            events = [
+                _event(type(event).__name__, event.time, text, shown)
+                for event, text in zip(events, masked, strict=True)
+            ]
+            return self._rows(run, seq, events)
+        rows = [
+            (run, seq + i, type(event).__name__, event.time, _about(event), text)
+            for i, (event, text) in enumerate(zip(events, masked, strict=True), 1)
+        ]
+        return events, rows, parts
+
+    def _commit(self, batch: Sequence[tuple[list[tuple[Any, ...]], dict[str, str]]]) -> None:
+        """Write all of `batch` in one transaction."""
+        with self._writing() as connection:
+            if len(batch) == 1 and len(batch[0][0]) == 1 and not batch[0][1]:
+                connection.execute(_EVENT, batch[0][0][0])
+                return
+            with _transaction(connection):
+                for rows, parts in batch:
+                    if parts:
+                        connection.executemany(_PART, parts.items())
+                    connection.executemany(_EVENT, rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if os.getpid() != self._process:
+                raise LogError(f"{self.path} was opened before a fork: open it again in the child")
+            if _identity(self.path) != self._file:
+                raise LogError(f"{self.path} was removed or replaced while it was open")
+            try:
+                yield self.connection
+            except sqlite3.IntegrityError as error:
+                raise RunTaken(str(error)) from None
+            except sqlite3.Error as error:
+                raise LogError(f"{self.path} cannot be written: {error}") from error
+
+    # ------------------------------------------------------------------------------- reading
+
+    def events(self, run: str) -> list[Event]:
+        """All events of a run, in order. Raises `RunNotFound`."""
+        with self._lock:
+            query = "select type, time, data from events where run = ? order by seq"
+            rows = self.connection.execute(query, (run,)).fetchall()
+        if not rows:
+            raise RunNotFound(f"{self.path} holds no run {run!r}; `select run from runs` lists them")
+        parts = _Parts(self)
+        return [_event(kind, time, data, parts) for kind, time, data in rows]
+
+    def run(self, run: str, task: Task | None = None) -> Run:
+        """A run as the log has it; with its `task` its output is of the task's type."""
+        return folded(self.events(run), task)
+
+    def runs(self) -> list[str]:
+        """The ids of all runs, oldest first."""
+        with self._lock:
+            query = "select run from events where type = 'Started' order by run"
+            return [run for (run,) in self.connection.execute(query)]
+
+    def holder(self, run: str) -> str:
+        """Which process has started or resumed the run last: its host and number."""
+        last = [e for e in self.events(run) if isinstance(e, Started | Resumed)][-1]
+        return last.setting.by
+
+    # -------------------------------------------------------------------------------- people
+
+    def questions(self, run: str) -> list[Question]:
+        """The questions of a run that nobody has answered yet."""
+        return [q for q in self.run(run).questions if self.answer_to(run, q) is None]
+
+    def answer(
+        self, run: str, text: str, *, by: str = "", note: str = "", question: str = ""
+    ) -> None:
+        """Answer the question that `run` waits for; `loop.resume` then carries it on.
+
+        `question` is the id of the question, if there are several. Raises `BadInput` if nothing
+        was asked, if it was answered already, or if `text` is none of the choices.
+        """
+        asked = self._asked(run, question)
+        answer = fitting(asked, Answer(text, by, note))
+        said = (answer.text, answer.by, answer.note)
+        with self._writing() as connection, _transaction(connection):
+            row = (run, asked.id, time.time(), *map(self.redaction.masked, said))
+            connection.execute(
+                "insert into answers (run, call, time, text, by, note) values (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def _asked(self, run: str, question: str) -> Question:
+        asked = [q for q in self.questions(run) if question in ("", q.id)]
+        if len(asked) == 1:
+            return asked[0]
+        if asked:
+            ids = ", ".join(f"{q.id} ({q.text})" for q in asked)
+            raise BadInput(f"run {run} asks several questions: name one of them: {ids}")
+        raise BadInput(f"run {run} waits for no answer{f' to {question}' if question else ''}")
+
+    def answer_to(self, run: str, question: Question) -> Answer | None:
+        """What was answered first to `question`, if anything was."""
+        with self._lock:
+            row = self.connection.execute(
+                "select text, by, note from answers where run = ? and call = ? order by id limit 1",
+                (run, question.id),
+            ).fetchone()
+        return Answer(*row) if row else None
+
+
+class Recorded(Through):
+    """A port that writes down what passes, before it counts as a fact."""
+
+    def __init__(self, log: Log, inner: Port) -> None:
+        super().__init__(inner)
+        self.log = log
+
+    async def record(self, run: Run, events: Sequence[Event]) -> Run:
+        if not events:
+            return run
+        try:
+            events = await self.log.append(run.run_id, run.seq, events)
+        except RunTaken:
+            raise RunTaken(self._taken(run, events[0])) from None
+        return await self.inner.record(run, events)
+
+    def _taken(self, run: Run, event: Event) -> str:
+        return (
+            f"run {run.run_id} was carried on by {self.log.holder(run.run_id)}: its event "
+            f"{run.seq + 1} ({type(event).__name__}) is there already, so this process stops "
+            "before it does anything more"
+        )
+
+
+# --------------------------------------------------------------------------------- small pieces
+
+
+class _Parts(dict[str, str]):
+    """Texts by their digest, fetched when they are asked for."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self.log = log
+
+    def __missing__(self, digest: str) -> str:
+        with self.log._lock:
+            query = "select text from parts where digest = ?"
+            row = self.log.connection.execute(query, (digest,)).fetchone()
+        if row is None:
+            raise LogError(f"{self.log.path} lacks the text {digest}: the file is damaged")
+        self[digest] = str(row[0])
+        return self[digest]
+
+
+def _text(event: Event, parts: dict[str, str]) -> str:
+    """The JSON of an event, without its time, which has a column of its own."""
+    data = plain(event)
+    del data["time"]
+    return encode(data, parts)
+
+
+def _event(kind: str, time: float, text: str, parts: dict[str, str]) -> Event:
+    if kind not in EVENTS:
+        raise LogError(f"the log holds an event of the unknown type {kind!r}: upgrade loopwright")
+    data = decode(text, parts.__getitem__)
+    data["time"] = time
+    event: Event = revive(EVENTS[kind], data)
+    return event
+
+
+def _about(event: Any) -> str | None:
+    """The call that an event is about, for the column `call`."""
+    call = getattr(event, "call", None) or getattr(event, "about", None)
+    return getattr(call, "id", call)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("rollback")
+        raise
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _prepared(path: Path) -> None:
+    """Create the file for its owner only, whatever the umask; SQLite gives its mode to -wal."""
+    if not path.parent.is_dir():
+        raise LogError(f"{path} cannot be opened: there is no folder {path.parent}")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        _checked(path)
+    except OSError as error:
+        raise LogError(f"{path} cannot be created: {error.strerror}") from None
+
+
+def _checked(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise LogError(f"{path} is no regular file: choose another path")
+    if not os.access(path, os.W_OK):
+        raise LogError(f"{path} is read-only: make it writable, or read it with sqlite3")
+
+
+def _connected(path: str, durability: Durability) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+        (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+        if mode != "wal":
+            raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
+        connection.execute(f"pragma synchronous = {_SYNCHRONOUS[durability]}")
+        migrate(connection, path)
+    except sqlite3.DatabaseError as error:
+        raise LogError(f"{path} cannot be opened as a log: {error}; it was not changed") from None
+    return connection

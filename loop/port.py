@@ -1,0 +1,296 @@
+"""`Port`: the one door through which every effect goes, and every clock and random number.
+
+A port wraps a port: `Recorded` writes down what passes, `Watched` shows it. `Inline` carries calls
+out one after the other without an event loop; `loopwright.live.Live` does it on asyncio.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from inspect import isawaitable
+from typing import Any
+
+from attrs import evolve
+from loopwright.calls import (
+    Answer,
+    Call,
+    Failure,
+    ModelCall,
+    Question,
+    Reply,
+    Request,
+    Result,
+    Sleep,
+    Slept,
+    ToolCall,
+    ToolResult,
+)
+from loopwright.codec import digest
+from loopwright.errors import BadInput, LoopwrightError, Mismatch
+from loopwright.events import Event, Failed, Paused, Returned
+from loopwright.fold import fold
+from loopwright.models.provider import Provider
+from loopwright.run import Run
+from loopwright.task import Tool
+
+TIMEOUT = 600.0
+"""Seconds for a whole model call where nothing else is said: what both SDKs take for one read."""
+
+LARGEST_RESULT = 50_000
+"""Characters of a tool's result that the model is shown: some 12,000 tokens, a tenth of the
+smallest context window in use."""
+
+LARGEST_ERROR = 2_000
+"""Characters of a tool's error that the model is shown."""
+
+Asker = Callable[[Question, Run], "str | Answer | None | Awaitable[str | Answer | None]"]
+"""Who answers questions while the run goes on; `None` means that nobody is there."""
+
+
+class Port:
+    """How effects are carried out. The loop knows nothing else of the world.
+
+    `providers` answer model calls, by name; one that is not there is looked up by its name.
+    `ask` answers questions to a person.
+    """
+
+    def __init__(
+        self, providers: Mapping[str, Provider] | None = None, ask: Asker | None = None
+    ) -> None:
+        self.providers = dict(providers or {})
+        self.ask = ask
+
+    # ------------------------------------------------------------------- what the loop calls
+
+    def now(self) -> float:
+        """The time, in seconds since 1970."""
+        return time.time()
+
+    def random(self) -> str:
+        """Fifty random bits, as text."""
+        return _base32(int.from_bytes(os.urandom(7)) >> 6, 10)
+
+    async def record(self, run: Run, events: Sequence[Event]) -> Run:
+        """Take `events` as facts: the run that they lead to."""
+        return fold(run, *events)
+
+    def outcomes(self, run: Run) -> AsyncGenerator[Event, None]:
+        """Make all calls that are under way in `run`, and give what came of each, as it comes."""
+        return self.together([self.perform(run, call) for call in run.in_flight.values()])
+
+    # --------------------------------------------------------------------- what a port can do
+
+    async def together(
+        self, performances: Sequence[Awaitable[Event]]
+    ) -> AsyncGenerator[Event, None]:
+        """What comes of each, here one after the other."""
+        for performance in performances:
+            yield await performance
+
+    async def perform(self, run: Run, call: Call) -> Event:
+        """Make one call: what came of it, as an event."""
+        begun = time.perf_counter()
+        try:
+            result, trace = await self._result(run, call), ""
+        except LoopwrightError:
+            raise
+        except Exception as error:
+            result, trace = _failure(call, error), traceback.format_exc()
+        seconds = round(time.perf_counter() - begun, 6)
+        if isinstance(result, Failure):
+            return Failed(self.now(), call.id, result, seconds, trace)
+        if result is None:
+            return Paused(self.now(), call.id)
+        if isinstance(call, ModelCall) and isinstance(result, Reply):
+            return _reply(self.now(), call, result, seconds)
+        return Returned(self.now(), call.id, result, seconds)
+
+    async def _result(self, run: Run, call: Call) -> Result | Failure | None:
+        match call:
+            case ModelCall():
+                return await self.model_call(run, call)
+            case ToolCall():
+                return await self.tool_call(run, call)
+            case Question():
+                return await self.question(run, call)
+            case Sleep(seconds=seconds):
+                await self.sleep(seconds)
+                return Slept()
+
+    async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
+        """Ask a model."""
+        name, _, model = call.model.partition(":")
+        return await self.provider(name).reply(_request(run, call, model))
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that name. Raises `BadInput` if there is none."""
+        if name not in self.providers:
+            from loopwright import models
+
+            self.providers[name] = models.provider(name)
+        return self.providers[name]
+
+    async def tool_call(self, run: Run, call: ToolCall) -> ToolResult | Failure:
+        """Call a tool, with arguments of its own: it may keep or change them."""
+        assert run.task is not None
+        tool = run.task.tools[call.name]
+        key = digest(run.run_id, call.id, call.arguments) if getattr(tool, "wants_key", 0) else ""
+        try:
+            args, kwargs = tool.bind(call.arguments, key)
+        except Mismatch as mismatch:
+            return Failure("tool_error", "\n".join(mismatch.problems))
+        value = await self.use(tool, args, kwargs, timeout(run, call))
+        if isinstance(value, Failure):
+            return value
+        try:
+            return ToolResult(call.id, shortened(tool.render(value), LARGEST_RESULT))
+        except BadInput as error:
+            return Failure("tool_error", f"the tool returned what cannot be shown: {error}")
+
+    async def use(
+        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
+    ) -> Any:
+        """Call a tool's function, here without regard to its timeout (seconds)."""
+        value = tool.function(*args, **kwargs)
+        return await value if isawaitable(value) else value
+
+    async def question(self, run: Run, question: Question) -> Answer | None:
+        """Ask a person; `None` if nobody is there."""
+        if self.ask is None:
+            return None
+        said = self.ask(question, run)
+        answer = await said if isawaitable(said) else said
+        return None if answer is None else fitting(question, answer)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass: here none."""
+
+
+class Inline(Port):
+    """Carries calls out one after the other, and never waits: for tests and for laws.
+
+    Its clock moves on by a thousandth of a second at each reading, and by the whole of a sleep.
+    """
+
+    def __init__(
+        self, providers: Mapping[str, Provider] | None = None, ask: Asker | None = None
+    ) -> None:
+        super().__init__(providers, ask)
+        self.clock = 1_750_000_000.0
+
+    def now(self) -> float:
+        self.clock = round(self.clock + 0.001, 3)
+        return self.clock
+
+    async def sleep(self, seconds: float) -> None:
+        self.clock += seconds
+
+
+class Through(Port):
+    """A port that passes everything on to `inner`: the start of ports that wrap a port."""
+
+    def __init__(self, inner: Port) -> None:
+        self.inner = inner
+
+    def now(self) -> float:
+        return self.inner.now()
+
+    def random(self) -> str:
+        return self.inner.random()
+
+    async def record(self, run: Run, events: Sequence[Event]) -> Run:
+        return await self.inner.record(run, events)
+
+    async def perform(self, run: Run, call: Call) -> Event:
+        return await self.inner.perform(run, call)
+
+    def together(self, performances: Sequence[Awaitable[Event]]) -> AsyncGenerator[Event, None]:
+        return self.inner.together(performances)
+
+
+class Watched(Through):
+    """Shows each event to `watch`, together with the run that it led to."""
+
+    def __init__(self, inner: Port, watch: Callable[[Run, Event], object]) -> None:
+        super().__init__(inner)
+        self.watch = watch
+
+    async def record(self, run: Run, events: Sequence[Event]) -> Run:
+        run = await self.inner.record(run, events)
+        for event in run.events[run.seq - len(events) :] if events else ():
+            self.watch(run, event)
+        return run
+
+
+# --------------------------------------------------------------------------------- small pieces
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter that could be read as a digit."""
+
+
+def _base32(number: int, length: int) -> str:
+    digits = (_DIGITS[number >> 5 * place & 31] for place in reversed(range(length)))
+    return "".join(digits)
+
+
+def run_id(port: Port) -> str:
+    """An id that sorts by time: the milliseconds since 1970, then fifty random bits."""
+    return _base32(int(port.now() * 1000), 10) + port.random()
+
+
+def timeout(run: Run, call: ModelCall | ToolCall) -> float:
+    """The seconds that `call` may take: its own limit, and what is left of the run's."""
+    left = run.limits.get("seconds", float("inf")) - run.seconds
+    return max(0.001, min(TIMEOUT if call.timeout is None else call.timeout, left))
+
+
+def _request(run: Run, call: ModelCall, model: str) -> Request:
+    seconds = timeout(run, call)
+    if call.purpose != "answer" or run.task is None:
+        return Request(model, call.messages, max_tokens=call.max_tokens, timeout=seconds)
+    messages = run.messages[: call.upto]
+    task = run.task
+    return Request(model, messages, task.instructions, task.specs, call.max_tokens, seconds)
+
+
+def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returned:
+    from loopwright.models import catalogue
+
+    cost = catalogue.cost(call.model, reply.model, reply.usage, reply.tier)
+    return Returned(now, call.id, _renamed(reply, call.id), seconds, cost)
+
+
+def _renamed(reply: Reply, prefix: str) -> Reply:
+    """Tool calls get ids of our own: real providers repeat theirs, in one reply and over many."""
+    if not reply.tool_calls:
+        return reply
+    blocks = [
+        evolve(block, id=f"{prefix}-{i}") if isinstance(block, ToolCall) else block
+        for i, block in enumerate(reply.blocks)
+    ]
+    return evolve(reply, blocks=blocks)
+
+
+def _failure(call: Call, error: Exception) -> Failure:
+    said = shortened(f"{type(error).__name__}: {error}", LARGEST_ERROR)
+    return Failure("tool_error" if isinstance(call, ToolCall) else "malformed", said)
+
+
+def shortened(text: str, most: int) -> str:
+    """`text`, or its beginning and end with a note of what was left out in between."""
+    if len(text) <= most:
+        return text
+    head, tail = text[: most * 3 // 4], text[-most // 4 :]
+    left_out = len(text) - len(head) - len(tail)
+    note = f"[… {left_out} of {len(text)} characters left out, digest of all {digest(text)} …]"
+    return f"{head}\n{note}\n{tail}"
+
+
+def fitting(question: Question, said: str | Answer) -> Answer:
+    """`said` as an answer to `question`. Raises `BadInput` if it is none of its choices."""
+    answer = said if isinstance(said, Answer) else Answer(said)
+    if question.choices and answer.text not in question.choices:
+        choices = ", ".join(map(repr, question.choices))
+        raise BadInput(f"{answer.text!r} is no answer to {question.text!r}: say one of {choices}")
+    return answer

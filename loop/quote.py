@@ -1,0 +1,18 @@
+"""What a model call may cost, before it is made."""
+
+from loopwright.calls import ModelCall, Quote
+from loopwright.errors import BadInput
+
+
+def quoted(call: ModelCall, bound: int) -> Quote:
+    """The lowest and the highest cost of `call`, given that its input has at most `bound` tokens.
+
+    Not priced if nobody knows the price of the model: whether it may be called all the same is
+    for a `Budget` to say.
+    """
+    from loopwright.models import catalogue
+
+    try:
+        return catalogue.quote(call.model, bound, call.max_tokens)
+    except BadInput:
+        return Quote(tokens=bound + call.max_tokens, priced=False)

@@ -1,0 +1,245 @@
+"""`Run`: one carrying-out of a task, as the fold of its events.
+
+`loopwright.fold` makes it. To resume is to fold what the log holds, and to enter the same loop.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from attrs import field, frozen
+from loopwright.calls import (
+    NANO,
+    Answer,
+    Block,
+    Call,
+    Failure,
+    Message,
+    ModelCall,
+    Question,
+    Quote,
+    Reply,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from loopwright.decisions import Moment
+from loopwright.events import (
+    Decided,
+    Event,
+    Failed,
+    Problem,
+    Setting,
+    Spent,
+)
+from loopwright.outcome import Outcome
+from loopwright.task import Task
+from loopwright.trail import Trail
+
+PER_MESSAGE = 16
+"""Tokens that a provider may add around a message (role, separators): generously."""
+
+
+@frozen
+class Attempt:
+    """One answer, by a model or a person, and what the checks said of it.
+
+    `inspected` is false until the checks have spoken; `judging` are the calls of judges that have
+    to return before that.
+    """
+
+    text: str
+    by: str
+    finish: str = "stop"
+    problems: tuple[Problem, ...] = ()
+    undecided: tuple[Problem, ...] = ()
+    checks: int = 0
+    inspected: bool = False
+    judging: tuple[str, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether checks existed and all of them agreed."""
+        return self.checks > 0 and not self.problems and not self.undecided
+
+
+@frozen(slots=False)
+class Run:
+    """One carrying-out of a task: what happened so far, and what is due next.
+
+    A policy reads it and changes nothing. At each moment it finds there:
+
+    - always: `inputs`, `prompt`, `messages`, `model`, `models` (all used, in order), `step`,
+      `attempt` (tries at this answer on this model, from 1), `spent`, `seconds` (working time),
+      `limits`, `events`, `decisions`, `task`;
+    - before a call: `call` and `quote` (what it may cost);
+    - after a failed call: `call`, `failure` and `failures` (how many in a row, this one included);
+    - after an answer: `answer` and `problems`.
+    """
+
+    run_id: str
+    setting: Setting
+    inputs: Mapping[str, Any] = field(factory=dict)
+    title: str = ""
+    prompt: str = ""
+    system: str = ""
+    version: str = ""
+    label: str = ""
+    max_tokens: int = 4096
+
+    model: str = ""
+    models: tuple[str, ...] = ()
+    messages: Trail[Message] = field(factory=Trail)
+    events: Trail[Event] = field(factory=Trail, repr=False)
+    time: float = 0.0
+    started: float = 0.0
+    seconds: float = 0.0
+    step: int = 0
+    attempt: int = 1
+    failures: int = 0
+    spent: Spent = Spent()
+
+    pending: tuple[Call, ...] = ()
+    in_flight: Mapping[str, Call] = field(factory=dict)
+    held: Mapping[str, Call] = field(factory=dict)
+    doubtful: Mapping[str, int] = field(factory=dict)
+    failed: tuple[tuple[Call, Failure], ...] = ()
+    batch: tuple[str, ...] = ()
+    results: Mapping[str, ToolResult] = field(factory=dict)
+    verdicts: Mapping[str, Reply | Failure] = field(factory=dict)
+    answers: Mapping[str, Answer] = field(factory=dict)
+    answer: Attempt | None = None
+    best: Attempt | None = None
+    size: int = 0
+    counted: tuple[int, int] = (0, 0)
+
+    outcome: Outcome | None = None
+    why: str = ""
+    output_data: Any = None
+    verified: bool = False
+
+    moment: Moment | None = field(default=None, eq=False)
+    call: Call | None = field(default=None, eq=False)
+    failure: Failure | None = field(default=None, eq=False)
+    task: Task | None = field(default=None, eq=False, repr=False)
+
+    # ---------------------------------------------------------------------------- what it shows
+
+    @property
+    def seq(self) -> int:
+        """How many events there are."""
+        return len(self.events)
+
+    @property
+    def open(self) -> bool:
+        """Whether the loop has something to do."""
+        return self.outcome is None
+
+    @property
+    def output(self) -> Any:
+        """The answer, as a value of the task's output type; `None` if none was accepted."""
+        if self.outcome is not Outcome.accepted or self.output_data is None:
+            return None
+        schema = self.task.schema if self.task else None
+        return schema.parse(self.output_data) if schema else self.output_data
+
+    @property
+    def cost(self) -> Decimal:
+        """What the run has cost for certain, in USD."""
+        return Decimal(self.spent.settled) / NANO
+
+    @property
+    def possible_cost(self) -> Decimal:
+        """What it has cost at most, in USD: calls whose outcome is unknown are counted in full."""
+        return Decimal(self.spent.at_most) / NANO
+
+    @property
+    def limits(self) -> Mapping[str, Any]:
+        """The finite limits under which the run stands."""
+        return self.setting.limits
+
+    @property
+    def quote(self) -> Quote:
+        """What the call under decision may cost."""
+        return self.call.quote if isinstance(self.call, ModelCall) else Quote()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the checks found wrong with the answer."""
+        return self.answer.problems if self.answer else ()
+
+    @property
+    def feedback(self) -> str:
+        """The problems, in words for the model."""
+        listed = "\n".join(f"- {problem.text}" for problem in self.problems)
+        return f"Your answer was not accepted:\n{listed}\nGive a complete new answer." if listed else ""
+
+    def failures_of(self, call: Call | None) -> int:
+        """How often in a row `call` has failed: of model calls any, of a tool call just this."""
+        if not isinstance(call, ToolCall):
+            return self.failures
+        return sum(isinstance(e, Failed) and e.call == call.id for e in self.events)
+
+    @property
+    def decisions(self) -> list[Decided]:
+        """All that was decided, in order."""
+        return [event for event in self.events if isinstance(event, Decided)]
+
+    @property
+    def questions(self) -> list[Question]:
+        """The questions that wait for a person."""
+        return [call for call in self.in_flight.values() if isinstance(call, Question)]
+
+    def answered(self, key: str) -> Answer | None:
+        """What a person answered to the question with the digest `key`, if anybody did."""
+        return self.answers.get(key)
+
+    def _repr_html_(self) -> str:
+        from loopwright.display import html
+
+        return html(self)
+
+    # -------------------------------------------------------------------------- how it changes
+
+    def but(self, **changes: Any) -> "Run":
+        """The same run but for these fields.
+
+        `attrs.evolve` would run the generated initialiser with all fields: ten times slower, at
+        each event.
+        """
+        run: Run = object.__new__(Run)
+        run.__dict__.update(self.__dict__, **changes)
+        return run
+
+    def before(self, call: Call, spent: Spent) -> "Run":
+        """The run as policies see it before `call`, with what the calls beside it reserve."""
+        return self.but(moment="call", call=call, spent=spent)
+
+    def bound(self, call: ModelCall) -> int:
+        """How many input tokens `call` can have at most.
+
+        What the last reply reported is exact for the messages it had seen; of the rest, a
+        tokenizer that works on bytes cannot make more tokens than there are UTF-8 bytes.
+        """
+        if call.messages:
+            return sum(map(weight, call.messages))
+        seen, tokens = self.counted
+        if seen:
+            return tokens + self.size - seen
+        return self.size + (self.task.weight if self.task else len(self.system.encode()))
+
+
+def weight(message: Message) -> int:
+    """The most tokens that `message` can have."""
+    return PER_MESSAGE + sum(_block_weight(block) for block in message.blocks)
+
+
+def _block_weight(block: Block) -> int:
+    match block:
+        case Text(text):
+            return len(text.encode(errors="replace"))
+        case ToolResult(content=content):
+            return len(content.encode(errors="replace")) + PER_MESSAGE
+        case ToolCall(name=name, arguments=arguments):
+            return len(name) + len(str(arguments).encode(errors="replace")) + PER_MESSAGE
+    return len(str(block.data).encode(errors="replace"))

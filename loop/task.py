@@ -1,0 +1,188 @@
+"""`Task`: what is wanted, and what counts as done."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from string import Formatter
+from typing import Any, Protocol
+
+from attrs import field, frozen
+from loopwright.calls import Effect, ToolCall, ToolSpec
+from loopwright.codec import digest, encode
+from loopwright.errors import BadInput
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class Tool(Protocol):
+    """What the loop needs to know of a tool; `loopwright.tools.tool` makes them."""
+
+    @property
+    def spec(self) -> ToolSpec: ...
+    @property
+    def effect(self) -> Effect: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def asynchronous(self) -> bool: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    def bind(
+        self, arguments: Mapping[str, Any], key: str = ""
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def render(self, value: Any) -> str: ...
+
+
+Check = Callable[..., Any]
+
+
+def _fields(template: str) -> tuple[str, ...]:
+    """The names that a prompt template asks for, in order."""
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise BadInput(f"the prompt cannot be read: {error}; a literal brace is doubled: {{{{ }}}}") from None
+    names = [name for _, name, spec, conversion in pieces if name is not None]
+    for _, name, spec, conversion in pieces:
+        if name is not None and (not _FIELD.match(name) or spec or conversion):
+            raise BadInput(
+                f"the prompt asks for {{{name}}}: only plain names such as {{city}} can be filled in; "
+                "a literal brace is doubled: {{ }}"
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def _by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
+    named: dict[str, Tool] = {}
+    for tool in tools:
+        if not hasattr(tool, "spec"):
+            raise BadInput(f"{tool!r} is no tool: decorate the function with @tool")
+        if tool.spec.name in named:
+            raise BadInput(f"two tools are called {tool.spec.name!r}: give one of them another name")
+        named[tool.spec.name] = tool
+    return named
+
+
+@frozen(eq=False)
+class Task:
+    """What is wanted, and what counts as done.
+
+    `prompt` is a template: ``{city}`` is filled with the input `city`; a literal brace is doubled.
+    `output` is the type of the answer: `str`, or anything that JSON can express (attrs classes,
+    dataclasses, TypedDict, pydantic models, Literal, unions, lists of them).
+    `checks` are functions that take the answer (and, if they have a second parameter, the run) and
+    return `None` or the problem in words; a `Judge` is a check that asks a model.
+    `limits` is a `Budget` of the task's own. `max_tokens` bounds the output tokens of each model
+    call. `system` are standing instructions. `label` names this version of the prompt for people;
+    the digest `version` names it in any case.
+
+    From these follow `fields` (the inputs that the prompt needs), `schema` (of the output type),
+    `specs` (the tools as the model sees them), `instructions` (the system text: the task's own, and
+    how a typed answer must look) and `weight` (the most tokens that these can add to a request).
+
+    Raises `BadInput` for a prompt, tool, check or output type that cannot work.
+
+    >>> Task("Say hello to {name}.").filled({"name": "Ada"})
+    'Say hello to Ada.'
+    """
+
+    prompt: str
+    output: Any = field(default=str, kw_only=True)
+    tools: Mapping[str, Tool] = field(default=(), converter=_by_name, kw_only=True)
+    checks: tuple[Check, ...] = field(default=(), converter=tuple, kw_only=True)
+    name: str = field(default="", kw_only=True)
+    label: str = field(default="", kw_only=True)
+    system: str = field(default="", kw_only=True)
+    limits: Any = field(default=None, kw_only=True)
+    max_tokens: int = field(default=4096, kw_only=True)
+    fields: tuple[str, ...] = field(init=False)
+    schema: Any = field(init=False, repr=False)
+    specs: tuple[ToolSpec, ...] = field(init=False, repr=False)
+    instructions: str = field(init=False, repr=False)
+    weight: int = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise BadInput("a task needs a prompt: Task('Summarise {text}.')")
+        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+            raise BadInput(f"max_tokens={self.max_tokens!r}: give a whole number of at least 1")
+        for check in self.checks:
+            if not callable(check) and not hasattr(check, "ask"):
+                raise BadInput(f"{check!r} is no check: give a function that returns None or the problem")
+        object.__setattr__(self, "fields", _fields(self.prompt))
+        object.__setattr__(self, "schema", self._schema())
+        object.__setattr__(self, "specs", tuple(tool.spec for tool in self.tools.values()))
+        object.__setattr__(self, "instructions", self._instructions())
+        object.__setattr__(self, "weight", self._weight())
+
+    def _schema(self) -> Any:
+        if self.output is str:
+            return None
+        from loopwright.schema import Schema
+
+        return Schema.of(self.output)
+
+    @property
+    def title(self) -> str:
+        """The name, or else the beginning of the prompt."""
+        return self.name or self.prompt.strip().splitlines()[0][:40]
+
+    @property
+    def version(self) -> str:
+        """The digest of prompt and instructions: the version of the prompt."""
+        return digest(self.prompt, self.system)
+
+    def _instructions(self) -> str:
+        if self.schema is None:
+            return self.system
+        form = (
+            "When you give your final answer, give only one JSON value that fits this JSON Schema, "
+            f"and nothing around it:\n{encode(self.schema.json)}"
+        )
+        return f"{self.system}\n\n{form}".strip()
+
+    def _weight(self) -> int:
+        tools = "".join(f"{t.name}{t.description}{encode(t.schema)}" for t in self.specs)
+        return len((self.instructions + tools).encode(errors="replace")) + 64 * len(self.specs)
+
+    def filled(self, inputs: Mapping[str, Any]) -> str:
+        """The prompt with its inputs. Raises `BadInput` if one is missing or unknown."""
+        missing = [name for name in self.fields if name not in inputs]
+        unknown = [name for name in inputs if name not in self.fields]
+        if missing or unknown:
+            raise BadInput(self._misfit(missing, unknown))
+        return "".join(
+            literal + ("" if name is None else _shown(name, inputs[name]))
+            for literal, name, _, _ in Formatter().parse(self.prompt)
+        )
+
+    def _misfit(self, missing: list[str], unknown: list[str]) -> str:
+        said = [f"the prompt of {self.title!r} needs the input {name!r}" for name in missing]
+        for name in unknown:
+            near = difflib.get_close_matches(name, self.fields, 1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            said.append(f"the prompt of {self.title!r} has no input {name!r}{hint}")
+        return "; ".join(said)
+
+    def resolved(self, call: ToolCall) -> ToolCall:
+        """The call with its tool's effect class and timeout (seconds), if the tool is known."""
+        tool = self.tools.get(call.name)
+        if tool is None:
+            return call
+        return ToolCall(
+            call.id,
+            call.name,
+            call.arguments,
+            call.malformed,
+            tool.effect,
+            tool.timeout if call.timeout is None else call.timeout,
+        )
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return encode(value)
+    except BadInput as error:
+        raise BadInput(f"the input {name!r} cannot be put into the prompt: {error}") from None
