@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 from loopwright import budget, models
-from loopwright.codec import decode, digest, encode
+from loopwright.codec import digest, plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ended, Event, Resumed, Setting, Started
 from loopwright.fold import blank
@@ -226,7 +226,7 @@ class Loop:
             version=task.version,
             label=task.label,
             system=task.system,
-            inputs=decode(encode(dict(inputs))),
+            inputs=plain(inputs),
             max_tokens=task.max_tokens,
         )
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -36,36 +37,42 @@ LONG = 512
 _DEEP = 500
 """SQLite's JSON functions stop at a depth of 1,000, Python's at the recursion limit."""
 
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_TOO_DEEP = f"the data is nested more than {_DEEP} levels deep, or contains itself: make it flatter"
+
 _escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def encode(value: Any, parts: dict[str, str] | None = None) -> str:
     """JSON text of a frozen value or of plain data.
 
-    With `parts`, texts of more than 512 characters are put there by their digest, and the JSON
-    only names them. Raises `BadInput` for what JSON cannot hold, and says where it stands.
+    Keys that are no strings are not noticed here: check data that a user gave with `plain`. With
+    `parts`, texts of more than 512 characters are put there by their digest, and the JSON only names
+    them. Raises `BadInput` for what JSON cannot hold, and says where it stands.
     """
-    data = plain(value)
     try:
-        text = _dumps(data)
+        text = _dumps(value)
         text.encode()
     except (ValueError, TypeError, RecursionError):
-        data = _tagged(data)
-        text = _dumps(data)
-    else:
-        if '"$' in text or "\\u0000" in text or _BEYOND_64_BITS(text):
-            data = _tagged(data)
-            text = _dumps(data)
-    if parts is None or len(text) <= LONG:
-        return text
-    return _dumps(_parted(data, parts))
+        return _carefully(value, parts)
+    if '"$' in text or "\\u0000" in text or _BEYOND_64_BITS(text):
+        return _carefully(value, parts)
+    return text if parts is None or len(text) <= LONG else _carefully(value, parts)
+
+
+def _carefully(value: Any, parts: dict[str, str] | None) -> str:
+    data = _tagged(plain(value))
+    return _dumps(data if parts is None else _parted(data, parts))
 
 
 def decode(text: str, part: Callable[[str], str] | None = None) -> Plain:
     """The plain data of a JSON text made by `encode`; `part` finds a text by its digest."""
     data = json.loads(text)
     return _untagged(data, part) if '"$' in text else data
+
+
+_dumps = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda value: fields(value)
+).encode
 
 
 def canonical(data: Plain) -> str:
@@ -88,30 +95,55 @@ def _sorted(data: Plain) -> Plain:
 
 
 def plain(value: Any) -> Plain:
-    """The plain data of a frozen value; plain data is given back as it is."""
+    """The plain data of a frozen value, all the way down; a copy. Raises `BadInput`."""
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise BadInput(_TOO_DEEP) from None
+
+
+def _plain(value: Any) -> Plain:
     kind = type(value)
-    if kind in _ATOMS or kind is dict:
+    if kind in _ATOMS:
         return value
     if kind is tuple or kind is list:
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if not attrs.has(kind):
-        return dict(value) if isinstance(value, Mapping) else value
-    tag, fields = _form(kind)
+    if attrs.has(kind):
+        value = fields(value)
+    return _plain_mapping(value) if isinstance(value, Mapping) else value
+
+
+def _plain_mapping(mapping: Mapping[Any, Any]) -> Plain:
+    """`json` would turn a key such as 1 into "1" without a word."""
+    for key in mapping:
+        if not isinstance(key, str):
+            raise BadInput(f"the key {key!r} is no string: JSON objects have strings as keys")
+    return {key: _plain(held) for key, held in mapping.items()}
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """The fields of a frozen value that have not their default, as they are."""
+    try:
+        tag, names, defaults, get = _form(type(value))
+    except attrs.exceptions.NotAnAttrsClassError:
+        raise TypeError(f"a {type(value).__name__}") from None
     data: dict[str, Any] = {"is": tag} if tag else {}
-    for name, default in fields:
-        held = getattr(value, name)
+    for name, default, held in zip(names, defaults, get(value), strict=True):
         if held is not default and held != default:
-            data[name] = held if type(held) in _ATOMS else plain(held)
+            data[name] = held
     return data
 
 
 @cache
-def _form(kind: type) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """The tag and the fields of an attrs class, each with its default."""
-    fields = tuple((field.name, _default(field.default)) for field in attrs.fields(kind))
-    return _tag(kind), fields
+def _form(kind: type) -> tuple[str, tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]]:
+    """The tag of an attrs class, and of its fields the names, the defaults and a getter."""
+    names = tuple(field.name for field in attrs.fields(kind))
+    defaults = tuple(_default(field.default) for field in attrs.fields(kind))
+    if len(names) < 2:
+        return _tag(kind), names, defaults, lambda value: tuple(getattr(value, n) for n in names)
+    return _tag(kind), names, defaults, attrgetter(*names)
 
 
 def _default(default: Any) -> Any:
@@ -178,7 +210,7 @@ def _attrs_reader(kind: type) -> Callable[[Plain], Any]:
 
 def _tagged(data: Plain, path: str = "", depth: int = 0) -> Plain:
     if depth > _DEEP:
-        raise BadInput(f"nested more than {_DEEP} levels deep at {path[:80]}: store it flatter")
+        raise BadInput(_TOO_DEEP)
     if isinstance(data, str):
         return _tagged_text(data)
     if isinstance(data, int) and not isinstance(data, bool) and not -_BIG <= data < _BIG:
@@ -198,9 +230,6 @@ def _tagged(data: Plain, path: str = "", depth: int = 0) -> Plain:
 
 
 def _tagged_mapping(data: Mapping[Any, Any], path: str, depth: int) -> Plain:
-    for key in data:
-        if not isinstance(key, str):
-            raise BadInput(f"the key {key!r} at {path.lstrip('.') or 'the top'} is no string")
     held = {key: _tagged(item, f"{path}.{key}", depth + 1) for key, item in data.items()}
     if all(_tagged_text(key) == key for key in held) and not any(key[:1] == "$" for key in held):
         return held

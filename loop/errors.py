@@ -4,6 +4,7 @@
 
     LoopwrightError
     ├── BadInput            what you passed cannot work; says what to do (also a ValueError)
+    ├── Mismatch            data does not fit its type; `problems` says where, line by line
     ├── RealCallForbidden   a model was about to be called while real calls are switched off
     └── LogError            the log cannot be opened, read or written
         ├── RunNotFound     no run of that id stands in the log
@@ -13,6 +14,8 @@ What goes wrong while a run is carried out is not an exception but a value: a `F
 or an `Outcome`, and it stands in the log.
 """
 
+from collections.abc import Iterable
+
 
 class LoopwrightError(Exception):
     """Whatever this library raises by itself."""
@@ -20,6 +23,23 @@ class LoopwrightError(Exception):
 
 class BadInput(LoopwrightError, ValueError):
     """An argument, a type, a tool, a model name or a limit that cannot work."""
+
+
+class Mismatch(LoopwrightError):
+    """Data that does not fit its type: `problems` are lines that a model can act on, with paths.
+
+    >>> Mismatch(["many.1.x: Field required"]).problems
+    ('many.1.x: Field required',)
+    """
+
+    problems: tuple[str, ...]
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class RealCallForbidden(LoopwrightError):

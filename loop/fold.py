@@ -45,13 +45,15 @@ from loopwright.task import Task
 
 Held = TypeVar("Held")
 
+
 def blank(run_id: str, task: Task | None = None) -> Run:
     """A run to which nothing has happened yet."""
     return Run(run_id, Setting(""), task=task)
 
 
-def _started(run: Run, event: Started) -> Run:
-    run = run.but(
+def _started(run: Run, event: Started, before: Run) -> None:
+    _put(
+        run,
         setting=event.setting,
         inputs=event.inputs,
         title=event.task,
@@ -62,12 +64,10 @@ def _started(run: Run, event: Started) -> Run:
         max_tokens=event.max_tokens,
         model=event.setting.model,
         models=(event.setting.model,),
-        events=run.events.push(event),
-        time=event.time,
         started=event.time,
     )
-    run = _said(run, Message("user", (Text(event.prompt),)))
-    return run.but(pending=(_model_call(run),))
+    _said(run, Message("user", (Text(event.prompt),)))
+    _put(run, pending=(_model_call(run),))
 
 
 def folded(events: Iterable[Event], task: Task | None = None) -> Run:
@@ -79,17 +79,31 @@ def folded(events: Iterable[Event], task: Task | None = None) -> Run:
 
 
 def fold(run: Run, *events: Event) -> Run:
-    """The run after these events."""
+    """The run after these events.
+
+    Each fold works on a copy of its own: `_put` changes that copy in place, which at each event
+    spares the copies in between.
+    """
     for event in events:
-        run = _FOLDS[type(event)](run, event)
+        past = 0.0 if isinstance(event, Started | Resumed) else max(0.0, event.time - run.time)
+        draft = run.but(
+            events=run.events.push(event), time=event.time, seconds=run.seconds + past
+        )
+        _FOLDS[type(event)](draft, event, run)
+        run = draft
     return run
+
+
+def _put(draft: Run, **changes: Any) -> Run:
+    draft.__dict__.update(changes)
+    return draft
 
 
 # --------------------------------------------------------------------------------- small pieces
 
 
 def _said(run: Run, message: Message) -> Run:
-    return run.but(messages=run.messages.push(message), size=run.size + weight(message))
+    return _put(run, messages=run.messages.push(message), size=run.size + weight(message))
 
 
 def _model_call(run: Run) -> ModelCall:
@@ -106,27 +120,17 @@ def _without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
     return {name: held for name, held in mapping.items() if name != key}
 
 
-def _ticked(run: Run, event: Event) -> dict[str, Any]:
-    """What every event changes: the history, the time, the working time."""
-    return {
-        "events": run.events.push(event),
-        "time": event.time,
-        "seconds": run.seconds + max(0.0, event.time - run.time),
-    }
-
-
 # --------------------------------------------------------------------------- one fold an event
 
 
-def _resumed(run: Run, event: Resumed) -> Run:
+def _resumed(run: Run, event: Resumed, before: Run) -> None:
     """What was under way is due again, in doubt; only questions simply stay open."""
     questions = {k: call for k, call in run.in_flight.items() if isinstance(call, Question)}
-    cut = [_left(call, run, event) for k, call in run.in_flight.items() if k not in questions]
+    cut = [_left(call, before, event) for k, call in run.in_flight.items() if k not in questions]
     spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
     doubtful = {call.id: run.seq for call in cut if isinstance(call, ToolCall)}
-    return run.but(
-        events=run.events.push(event),
-        time=event.time,
+    _put(
+        run,
         setting=event.setting,
         spent=spent,
         in_flight=questions,
@@ -143,10 +147,10 @@ def _left(call: Call, run: Run, event: Resumed) -> Call:
     return call
 
 
-def _intended(run: Run, event: Intended) -> Run:
+def _intended(run: Run, event: Intended, before: Run) -> None:
     call = event.call
-    return run.but(
-        **_ticked(run, event),
+    _put(
+        run,
         step=run.step if run.in_flight else run.step + 1,
         spent=reserved(run.spent, call),
         in_flight={**run.in_flight, call.id: call},
@@ -179,23 +183,22 @@ def reserved(spent: Spent, call: Call) -> Spent:
     return spent
 
 
-def _returned(run: Run, event: Returned) -> Run:
+def _returned(run: Run, event: Returned, before: Run) -> None:
     call = run.in_flight[event.call]
-    ticked = _ticked(run, event)
-    if isinstance(event.result, Answer) and _only_asks(run):
-        ticked["seconds"] = run.seconds
-    done = run.but(**ticked, in_flight=_without(run.in_flight, event.call))
+    _put(run, in_flight=_without(run.in_flight, event.call))
     match event.result:
         case Reply() as reply:
             assert isinstance(call, ModelCall)
-            return _replied(_settled(done, call, reply, event), call, reply)
+            _settled(run, call, reply, event)
+            _replied(run, call, reply)
         case ToolResult() as result:
-            return _resulted(done, call.id, result)
+            _resulted(run, call.id, result)
         case Answer() as answer:
             assert isinstance(call, Question)
-            return _heard(done, call, answer)
+            _put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
+            _heard(run, call, answer)
         case Slept():
-            return _released(done, call.id)
+            _released(run, call.id)
 
 
 def _only_asks(run: Run) -> bool:
@@ -217,21 +220,21 @@ def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
     counted = run.counted
     if usage is not None and call.purpose == "answer":
         counted = (run.size, usage.input + usage.output) if usage.input else (0, 0)
-    return run.but(spent=spent, counted=counted, failures=0)
+    return _put(run, spent=spent, counted=counted, failures=0)
 
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
     if call.purpose != "answer":
-        return run.but(verdicts={**run.verdicts, call.id: reply})
+        return _put(run, verdicts={**run.verdicts, call.id: reply})
     whole = reply.finish in ("stop", "tool_calls")
     blocks = tuple(b for b in reply.blocks if whole or not isinstance(b, ToolCall))
     run = _remembered(run, blocks)
     if reply.finish == "paused":
-        return run.but(pending=(_model_call(run),))
+        return _put(run, pending=(_model_call(run),))
     if whole and reply.tool_calls:
         calls = reply.tool_calls
-        return run.but(pending=calls, batch=tuple(c.id for c in calls), results={})
-    return run.but(answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
+        return _put(run, pending=calls, batch=tuple(c.id for c in calls), results={})
+    return _put(run, answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
 
 
 def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
@@ -242,7 +245,7 @@ def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
     run = _said(run, Message("assistant", blocks))
     if run.counted[0]:
         grown = run.size - size - PER_MESSAGE
-        return run.but(counted=(run.counted[0] + grown, run.counted[1]))
+        return _put(run, counted=(run.counted[0] + grown, run.counted[1]))
     return run
 
 
@@ -250,34 +253,35 @@ def _resulted(run: Run, call: str, result: ToolResult) -> Run:
     """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
     results = {**run.results, call: result}
     if len(results) < len(run.batch):
-        return run.but(results=results)
+        return _put(run, results=results)
     run = _said(run, Message("user", tuple(results[name] for name in run.batch)))
-    return run.but(results={}, batch=(), pending=(*run.pending, _model_call(run)))
+    return _put(run, results={}, batch=(), pending=(*run.pending, _model_call(run)))
 
 
 def _heard(run: Run, question: Question, answer: Answer) -> Run:
     answers = {**run.answers, question.digest or question.id: answer}
     if question.purpose == "answer":
         attempt = Attempt(answer.text, answer.by or "a person")
-        return run.but(answers=answers, answer=attempt, verdicts={})
-    return _released(run.but(answers=answers), question.id)
+        return _put(run, answers=answers, answer=attempt, verdicts={})
+    return _released(_put(run, answers=answers), question.id)
 
 
 def _released(run: Run, waiting: str) -> Run:
     """The call that waited for a question or a sleep is due."""
     if waiting not in run.held:
         return run
-    return run.but(
-        pending=(*run.pending, run.held[waiting]), held=_without(run.held, waiting)
-    )
+    return _put(run, pending=(*run.pending, run.held[waiting]), held=_without(run.held, waiting))
 
 
-def _failed(run: Run, event: Failed) -> Run:
+def _failed(run: Run, event: Failed, before: Run) -> None:
     call, failure = run.in_flight[event.call], event.failure
-    done = run.but(**_ticked(run, event), in_flight=_without(run.in_flight, event.call))
     if isinstance(call, ModelCall):
-        done = done.but(spent=_unbilled(done.spent, call, failure), failures=run.failures + 1)
-    return done.but(failed=(*run.failed, (call, failure)))
+        _put(run, spent=_unbilled(run.spent, call, failure), failures=run.failures + 1)
+    _put(
+        run,
+        in_flight=_without(run.in_flight, event.call),
+        failed=(*run.failed, (call, failure)),
+    )
 
 
 def _unbilled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
@@ -289,13 +293,13 @@ def _unbilled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
     )
 
 
-def _paused(run: Run, event: Paused) -> Run:
-    return run.but(
-        **_ticked(run, event), outcome=Outcome.waiting, why=run.in_flight[event.call].text  # type: ignore[union-attr]
-    )
+def _paused(run: Run, event: Paused, before: Run) -> None:
+    question = run.in_flight[event.call]
+    assert isinstance(question, Question)
+    _put(run, outcome=Outcome.waiting, why=question.text)
 
 
-def _inspected(run: Run, event: Inspected) -> Run:
+def _inspected(run: Run, event: Inspected, before: Run) -> None:
     assert run.answer is not None
     attempt = evolve(
         run.answer,
@@ -305,10 +309,8 @@ def _inspected(run: Run, event: Inspected) -> Run:
         inspected=not event.judging,
         judging=tuple(call.id for call in event.judging),
     )
-    done = run.but(
-        **_ticked(run, event), answer=attempt, pending=(*run.pending, *event.judging)
-    )
-    return done.but(best=_better(run.best, attempt)) if attempt.inspected else done
+    best = _better(run.best, attempt) if attempt.inspected else run.best
+    _put(run, answer=attempt, best=best, pending=(*run.pending, *event.judging))
 
 
 def _better(best: Attempt | None, new: Attempt) -> Attempt:
@@ -316,9 +318,9 @@ def _better(best: Attempt | None, new: Attempt) -> Attempt:
     return best if best and len(best.problems) < len(new.problems) else new
 
 
-def _ended(run: Run, event: Ended) -> Run:
-    return run.but(
-        **_ticked(run, event),
+def _ended(run: Run, event: Ended, before: Run) -> None:
+    _put(
+        run,
         outcome=event.outcome,
         why=event.why,
         output_data=event.output,
@@ -329,13 +331,13 @@ def _ended(run: Run, event: Ended) -> Run:
 # ------------------------------------------------------------------------ one fold a decision
 
 
-def _decided(run: Run, event: Decided) -> Run:
-    done = run.but(**_ticked(run, event))
+def _decided(run: Run, event: Decided, before: Run) -> None:
     if event.moment == "call":
-        return _decided_before(done, event)
-    if event.moment == "failure":
-        return _decided_on_failure(done, event)
-    return _decided_on_answer(done, event)
+        _decided_before(run, event)
+    elif event.moment == "failure":
+        _decided_on_failure(run, event)
+    else:
+        _decided_on_answer(run, event)
 
 
 def _decided_before(run: Run, event: Decided) -> Run:
@@ -345,7 +347,7 @@ def _decided_before(run: Run, event: Decided) -> Run:
         case Amend(call):
             amended = evolve(call, id=event.about)
             due = tuple(amended if c.id == event.about else c for c in run.pending)
-            return run.but(pending=due)
+            return _put(run, pending=due)
         case Switch() as switch:
             return _switched_before(run, switch, event.about)
         case Ask() as ask:
@@ -355,14 +357,14 @@ def _decided_before(run: Run, event: Decided) -> Run:
 
 
 def _dropped(run: Run, call: str) -> Run:
-    return run.but(pending=tuple(due for due in run.pending if due.id != call))
+    return _put(run, pending=tuple(due for due in run.pending if due.id != call))
 
 
 def _refused(run: Run, call: str, why: str) -> Run:
-    run = _dropped(run, call).but(doubtful=_without(run.doubtful, call))
+    _put(_dropped(run, call), doubtful=_without(run.doubtful, call))
     if call in run.batch:
         return _resulted(run, call, ToolResult(call, why, error=True))
-    return run.but(verdicts={**run.verdicts, call: Failure("refused", why)})
+    return _put(run, verdicts={**run.verdicts, call: Failure("refused", why)})
 
 
 def _switched_before(run: Run, switch: Switch, about: str) -> Run:
@@ -375,13 +377,14 @@ def _switched_before(run: Run, switch: Switch, about: str) -> Run:
 def _switched(run: Run, switch: Switch, call: ModelCall) -> Run:
     """`call` is made on the other model; only a call for the answer moves the whole run there."""
     if not _asks(call):
-        return run.but(pending=(*run.pending, evolve(call, model=switch.to)))
+        return _put(run, pending=(*run.pending, evolve(call, model=switch.to)))
     run = _on(_told(run, switch.feedback), switch.to)
-    return run.but(pending=(*run.pending, _model_call(run)))
+    return _put(run, pending=(*run.pending, _model_call(run)))
 
 
 def _on(run: Run, model: str) -> Run:
-    return run.but(
+    return _put(
+        run,
         model=model,
         models=(*run.models, model),
         attempt=1,
@@ -397,12 +400,12 @@ def _asked(run: Run, ask: Ask, about: Call | None = None) -> Run:
         f"q{run.seq}", ask.question, ask.purpose, ask.choices, about.id if about else "", ask.digest
     )
     held = {**run.held, question.id: about} if about else run.held
-    return run.but(pending=(*run.pending, question), held=held)
+    return _put(run, pending=(*run.pending, question), held=held)
 
 
 def _decided_on_failure(run: Run, event: Decided) -> Run:
     (call, failure), *rest = run.failed
-    run = run.but(failed=tuple(rest))
+    _put(run, failed=tuple(rest))
     match event.decision:
         case TryAgain(feedback=feedback, after=after):
             return _again(_told(run, feedback) if _asks(call) else run, call, after)
@@ -429,27 +432,27 @@ def _renewed(run: Run, call: Call) -> Call:
 def _again(run: Run, call: Call, after: float) -> Run:
     call = _renewed(run, call)
     if after <= 0:
-        return run.but(pending=(*run.pending, call))
+        return _put(run, pending=(*run.pending, call))
     sleep = Sleep(f"s{run.seq}", after, call.id)
-    return run.but(pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
+    return _put(run, pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
 
 
 def _taken(run: Run, call: Call, failure: Failure) -> Run:
     if isinstance(call, ToolCall):
         return _resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
-    return run.but(verdicts={**run.verdicts, call.id: failure})
+    return _put(run, verdicts={**run.verdicts, call.id: failure})
 
 
 def _decided_on_answer(run: Run, event: Decided) -> Run:
     match event.decision:
         case TryAgain(feedback=feedback, after=after):
-            run = _told(run, feedback).but(attempt=run.attempt + 1, answer=None)
+            _put(_told(run, feedback), attempt=run.attempt + 1, answer=None)
             return _again(run, _model_call(run), after)
         case Switch() as switch:
             run = _on(_told(run, switch.feedback), switch.to)
-            return run.but(pending=(_model_call(run),))
+            return _put(run, pending=(_model_call(run),))
         case Ask() as ask:
-            return _asked(run.but(answer=None), ask)
+            return _asked(_put(run, answer=None), ask)
     return run
 
 

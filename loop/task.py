@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 from loopwright.calls import Effect, ToolCall, ToolSpec
-from loopwright.codec import digest, encode
+from loopwright.codec import digest, encode, plain
 from loopwright.errors import BadInput
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -183,6 +183,6 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return encode(value)
+        return encode(plain(value))
     except BadInput as error:
         raise BadInput(f"the input {name!r} cannot be put into the prompt: {error}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loopwright.calls import Answer, Question
-from loopwright.codec import decode, encode, plain, revive
+from loopwright.codec import decode, encode, fields, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
 from loopwright.events import EVENTS, Event, Resumed, Started
 from loopwright.fold import folded
@@ -53,11 +53,9 @@ class Log:
         self.path = str(path)
         self.durability = durability
         self.redaction = Redaction()
-        self._lock = threading.Lock()
-        self._process = os.getpid()
         _prepared(Path(self.path))
         self.connection = _connected(self.path, durability)
-        self._file = _identity(self.path)
+        self._writing = _Writing(self.path, self.connection)
         self.group = Group(self._commit)
 
     @property
@@ -93,24 +91,28 @@ class Log:
         self, run: str, seq: int, events: Sequence[Event]
     ) -> tuple[Sequence[Event], list[tuple[Any, ...]], dict[str, str]]:
         parts: dict[str, str] = {}
-        texts = [_text(event, parts) for event in events]
-        masked = [self.redaction.masked(text) for text in texts]
-        shown = {name: self.redaction.masked(part) for name, part in parts.items()}
-        if shown != parts or any(a is not b for a, b in zip(texts, masked, strict=True)):
-            events = [
-                _event(type(event).__name__, event.time, text, shown)
-                for event, text in zip(events, masked, strict=True)
-            ]
-            return self._rows(run, seq, events)
-        rows = [
-            (run, seq + i, type(event).__name__, event.time, _about(event), text)
-            for i, (event, text) in enumerate(zip(events, masked, strict=True), 1)
-        ]
+        rows = []
+        for event in events:
+            text = _text(event, parts)
+            if self.redaction.masked(text) is not text:
+                return self._rows(run, seq, self._redacted(events))
+            seq += 1
+            rows.append((run, seq, type(event).__name__, event.time, _about(event), text))
+        if any(self.redaction.masked(part) is not part for part in parts.values()):
+            return self._rows(run, seq - len(rows), self._redacted(events))
         return events, rows, parts
+
+    def _redacted(self, events: Sequence[Event]) -> list[Event]:
+        """The events without secrets. What is written is what counts as a fact from then on."""
+        masked = self.redaction.masked
+        return [
+            _event(type(event).__name__, event.time, masked(_text(event, None)), {})
+            for event in events
+        ]
 
     def _commit(self, batch: Sequence[tuple[list[tuple[Any, ...]], dict[str, str]]]) -> None:
         """Write all of `batch` in one transaction."""
-        with self._writing() as connection:
+        with self._writing as connection:
             if len(batch) == 1 and len(batch[0][0]) == 1 and not batch[0][1]:
                 connection.execute(_EVENT, batch[0][0][0])
                 return
@@ -120,25 +122,11 @@ class Log:
                         connection.executemany(_PART, parts.items())
                     connection.executemany(_EVENT, rows)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if os.getpid() != self._process:
-                raise LogError(f"{self.path} was opened before a fork: open it again in the child")
-            if _identity(self.path) != self._file:
-                raise LogError(f"{self.path} was removed or replaced while it was open")
-            try:
-                yield self.connection
-            except sqlite3.IntegrityError as error:
-                raise RunTaken(str(error)) from None
-            except sqlite3.Error as error:
-                raise LogError(f"{self.path} cannot be written: {error}") from error
-
     # ------------------------------------------------------------------------------- reading
 
     def events(self, run: str) -> list[Event]:
         """All events of a run, in order. Raises `RunNotFound`."""
-        with self._lock:
+        with self._writing.lock:
             query = "select type, time, data from events where run = ? order by seq"
             rows = self.connection.execute(query, (run,)).fetchall()
         if not rows:
@@ -152,7 +140,7 @@ class Log:
 
     def runs(self) -> list[str]:
         """The ids of all runs, oldest first."""
-        with self._lock:
+        with self._writing.lock:
             query = "select run from events where type = 'Started' order by run"
             return [run for (run,) in self.connection.execute(query)]
 
@@ -178,7 +166,7 @@ class Log:
         asked = self._asked(run, question)
         answer = fitting(asked, Answer(text, by, note))
         said = (answer.text, answer.by, answer.note)
-        with self._writing() as connection, _transaction(connection):
+        with self._writing as connection, _transaction(connection):
             row = (run, asked.id, time.time(), *map(self.redaction.masked, said))
             connection.execute(
                 "insert into answers (run, call, time, text, by, note) values (?, ?, ?, ?, ?, ?)",
@@ -196,7 +184,7 @@ class Log:
 
     def answer_to(self, run: str, question: Question) -> Answer | None:
         """What was answered first to `question`, if anything was."""
-        with self._lock:
+        with self._writing.lock:
             row = self.connection.execute(
                 "select text, by, note from answers where run = ? and call = ? order by id limit 1",
                 (run, question.id),
@@ -239,7 +227,7 @@ class _Parts(dict[str, str]):
         self.log = log
 
     def __missing__(self, digest: str) -> str:
-        with self.log._lock:
+        with self.log._writing.lock:
             query = "select text from parts where digest = ?"
             row = self.log.connection.execute(query, (digest,)).fetchone()
         if row is None:
@@ -248,9 +236,46 @@ class _Parts(dict[str, str]):
         return self[digest]
 
 
-def _text(event: Event, parts: dict[str, str]) -> str:
+class _Writing:
+    """The connection, held for one write; what SQLite says against it becomes an error of ours."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self.lock = threading.Lock()
+        self.process = os.getpid()
+        self.file = _identity(path)
+        self.looked = 0.0
+
+    def __enter__(self) -> sqlite3.Connection:
+        self.lock.acquire()
+        try:
+            self._same_file()
+        except LogError:
+            self.lock.release()
+            raise
+        return self.connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.lock.release()
+        if isinstance(error, sqlite3.IntegrityError):
+            raise RunTaken(str(error)) from None
+        if isinstance(error, sqlite3.Error):
+            raise LogError(f"{self.path} cannot be written: {error}") from error
+
+    def _same_file(self) -> None:
+        """A fork and a file that was replaced are noticed, the latter within a tenth of a second."""
+        if os.getpid() != self.process:
+            raise LogError(f"{self.path} was opened before a fork: open it again in the child")
+        now = time.monotonic()
+        if now - self.looked > 0.1 and _identity(self.path) != self.file:
+            raise LogError(f"{self.path} was removed or replaced while it was open")
+        self.looked = now
+
+
+def _text(event: Event, parts: dict[str, str] | None) -> str:
     """The JSON of an event, without its time, which has a column of its own."""
-    data = plain(event)
+    data = fields(event)
     del data["time"]
     return encode(data, parts)
 

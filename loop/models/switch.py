@@ -1,0 +1,45 @@
+"""The process-wide switch that forbids real calls: tests turn it off once, for all providers."""
+
+from ipaddress import ip_address
+from typing import Any
+
+from loopwright.errors import RealCallForbidden
+
+_allowed = True
+
+
+def forbid_real_calls() -> None:
+    """From now on no provider sends anything to a host that is not this machine.
+
+    A call that would is refused with `RealCallForbidden` before it is sent. Holds for the whole
+    process, until `allow_real_calls()`.
+
+    >>> forbid_real_calls()
+    >>> allow_real_calls()
+    """
+    global _allowed
+    _allowed = False
+
+
+def allow_real_calls() -> None:
+    """Take `forbid_real_calls()` back."""
+    global _allowed
+    _allowed = True
+
+
+def ensure_allowed(url: Any) -> None:
+    """Raise `RealCallForbidden` if real calls are forbidden and `url` leads off this machine."""
+    if not _allowed and not _loopback(url.host):
+        raise RealCallForbidden(
+            f"a call to {url.host} was about to be made while real calls are forbidden: use "
+            "Scripted or Rehearsal, or say loopwright.models.allow_real_calls()"
+        )
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
