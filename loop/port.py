@@ -249,8 +249,7 @@ def _request(run: Run, call: ModelCall, model: str) -> Request:
     seconds = timeout(run, call)
     if call.purpose != "answer" or run.task is None:
         return Request(model, call.messages, max_tokens=call.max_tokens, timeout=seconds)
-    messages = run.messages[: call.upto]
-    task = run.task
+    task, messages = run.task, run.messages.until(call.upto)
     return Request(model, messages, task.instructions, task.specs, call.max_tokens, seconds)
 
 

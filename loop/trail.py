@@ -36,6 +36,12 @@ class Trail(Sequence[Item], Generic[Item]):
         grown._items, grown._length = items, length + 1
         return grown
 
+    def until(self, length: int) -> "Trail[Item]":
+        """The trail of the first `length` items."""
+        shorter: Trail[Item] = object.__new__(Trail)
+        shorter._items, shorter._length = self._items, min(length, self._length)
+        return shorter
+
     def __len__(self) -> int:
         return self._length
 

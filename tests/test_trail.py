@@ -17,4 +17,5 @@ def test_every_branch_keeps_what_it_saw(pushes: list[tuple[int, int]]) -> None:
         assert len(trail) == len(items)
         assert trail[:] == items
         assert trail == Trail(items)
+        assert all(list(trail.until(n)) == items[:n] for n in range(len(items) + 2))
         assert [trail[i] for i in range(-len(items), 0)] == items

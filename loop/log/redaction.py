@@ -24,8 +24,11 @@ _SHAPES = {
     "xox": r"xox[abprs]-[A-Za-z0-9\-]{10,}",
     "-----BEGIN": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
 }
-_SHAPE = re.compile(rf"(?<![A-Za-z0-9_\-])(?:{'|'.join(_SHAPES.values())})", re.DOTALL)
-"""Only at the start of a word: the middle of a provider's signature may look like anything."""
+_START = r"(?:(?<![A-Za-z0-9_\-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
+"""Only at the start of a word, also behind what JSON escapes: the middle of a provider's signature
+may look like anything."""
+
+_SHAPE = re.compile(_START + f"(?:{'|'.join(_SHAPES.values())})", re.DOTALL)
 
 _NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)\Z", re.IGNORECASE)
 _SHORTEST = 12

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from loopwright.calls import Answer, Question
+from loopwright.calls import Answer, Call, Question
 from loopwright.codec import decode, encode, fields, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
-from loopwright.events import EVENTS, Event, Resumed, Started
+from loopwright.events import EVENTS, Event, Resumed, Returned, Started
 from loopwright.fold import folded
 from loopwright.log.group import Group
 from loopwright.log.migrations import migrate
@@ -207,6 +207,12 @@ class Recorded(Through):
         except RunTaken:
             raise RunTaken(self._taken(run, events[0])) from None
         return await self.inner.record(run, events)
+
+    async def perform(self, run: Run, call: Call) -> Event:
+        """A question may have been answered in the log meanwhile; what is not is asked."""
+        if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
+            return Returned(self.now(), call.id, answer)
+        return await self.inner.perform(run, call)
 
     def _taken(self, run: Run, event: Event) -> str:
         return (

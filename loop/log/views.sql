@@ -46,7 +46,8 @@ select run, step, seq, call,
   json_extract(outcome, '$.failure.status') as status,
   json_extract(outcome, '$.failure.retry_after') as retry_after,
   coalesce(json_extract(outcome, '$.result.request_id'), json_extract(outcome, '$.failure.request_id')) as request_id
-from calls where kind = 'ModelCall';
+from calls where kind = 'ModelCall'
+order by run, seq;
 
 create view tool_calls as
 select run, step, seq, call,
@@ -62,7 +63,8 @@ select run, step, seq, call,
   json_extract(outcome, '$.failure.kind') as failure,
   json_extract(outcome, '$.failure.message') as message,
   json_extract(outcome, '$.seconds') as seconds
-from calls where kind = 'ToolCall';
+from calls where kind = 'ToolCall'
+order by run, seq;
 
 create view decisions as
 select run, step, seq,
@@ -88,7 +90,8 @@ select run, step, seq,
   coalesce(json_extract(data, '$.spent.presumed'), 0) / 1e9 as presumed_usd,
   coalesce(json_extract(data, '$.spent.model_calls'), 0) as model_calls,
   coalesce(json_extract(data, '$.seconds'), 0) as seconds
-from stepped where type = 'Decided';
+from stepped where type = 'Decided'
+order by run, seq;
 
 create view problems as
 select run, step, seq,
@@ -103,7 +106,8 @@ from (
   select *, 'problem' as verdict, json_extract(data, '$.problems') as list from stepped where type = 'Inspected'
   union all
   select *, 'undecided', json_extract(data, '$.undecided') from stepped where type = 'Inspected'
-), json_each(list) as found;
+), json_each(list) as found
+order by run, seq;
 
 create view steps as
 select run, step, min(seq) as first_seq, max(seq) as last_seq,
@@ -117,7 +121,8 @@ select run, step, min(seq) as first_seq, max(seq) as last_seq,
   sum(coalesce(json_extract(data, '$.cost.high'), 0)) / 1e9 as cost_usd,
   group_concat(case when type = 'Decided'
     then (json_extract(data, '$.policy')) || ': ' || (json_extract(data, '$.decision.is')) end, '; ') as decided
-from stepped where step > 0 group by run, step;
+from stepped where step > 0 group by run, step
+order by run, step;
 
 create view runs as
 select s.run,
@@ -148,7 +153,8 @@ join (
 ) totals on totals.run = s.run
 join events last on last.run = s.run
   and last.seq = (select max(seq) from events where run = s.run)
-where s.type = 'Started';
+where s.type = 'Started'
+order by s.run;
 
 create view spend as
 select date(m.time) as day, r.task, r.version, m.model,

@@ -4,22 +4,27 @@ The kind is read from the wire: first from the error's own type and code, which 
 an error comes in the middle of a stream with HTTP status 200, then from the status.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from loopwright.calls import Failure, FailureKind
-from loopwright.models import strict
+from loopwright.models import sse, strict
+from loopwright.models.waiting import retry_after
 
 LONGEST = 500
 """Characters of a failure's message: it goes into the log and before people's eyes."""
 
 _PASSES: frozenset[FailureKind] = frozenset(
-    {"rate_limited", "overloaded", "timeout", "connection", "cut_stream", "server_error"}
-    | {"malformed"}
+    (
+        "rate_limited",
+        "overloaded",
+        "timeout",
+        "connection",
+        "cut_stream",
+        "server_error",
+        "malformed",
+    )
 )
 """The kinds after which sending the same again may help."""
 
@@ -85,12 +90,10 @@ _SECRET = re.compile(
 """What looks like an API key, whole or starred, or like credentials in a URL."""
 
 
-def failed(
-    kind: FailureKind, message: str, *, secrets: Sequence[str] = (), **more: Any
-) -> Failure:
+def failed(kind: FailureKind, message: str, **more: Any) -> Failure:
     """A `Failure` whose message holds no secret and is short; resendable if its kind passes."""
     more.setdefault("may_resend", kind in _PASSES)
-    return Failure(kind, masked(message, secrets), **more)
+    return Failure(kind, masked(message), **more)
 
 
 def masked(message: str, secrets: Sequence[str] = ()) -> str:
@@ -102,12 +105,7 @@ def masked(message: str, secrets: Sequence[str] = ()) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def from_error(
-    error: Mapping[str, Any],
-    status: int | None,
-    headers: Mapping[str, str],
-    secrets: Sequence[str] = (),
-) -> Failure:
+def from_error(error: Mapping[str, Any], status: int | None, headers: Mapping[str, str]) -> Failure:
     """The failure that an error object of the wire tells of.
 
     `status` is the HTTP status that it came with, which is 200 in the middle of a stream; only an
@@ -121,7 +119,6 @@ def from_error(
     return failed(
         kind,
         said or "an error without a message",
-        secrets=secrets,
         status=status,
         request_id=request_id(headers),
         retry_after=retry_after(headers) if status and status >= 400 else None,
@@ -153,19 +150,16 @@ def _may_resend(kind: FailureKind, headers: Mapping[str, str]) -> bool:
     return said == "true"
 
 
-def from_body(
-    status: int, body: str, headers: Mapping[str, str], secrets: Sequence[str] = ()
-) -> Failure:
+def from_body(status: int, body: str, headers: Mapping[str, str]) -> Failure:
     """The failure that a whole body tells of: an error object, or something else altogether."""
     error = _error_object(body)
     if error is not None:
-        return from_error(error, status, headers, secrets)
+        return from_error(error, status, headers)
     if status >= 300:
-        return from_error({"message": _summary(body, headers)}, status, headers, secrets)
+        return from_error({"message": _summary(body, headers)}, status, headers)
     return failed(
         "malformed",
         f"the answer is no event stream: {_summary(body, headers)}",
-        secrets=secrets,
         status=status,
         request_id=request_id(headers),
     )
@@ -188,7 +182,8 @@ def error_in(value: Any) -> Mapping[str, Any] | None:
         return {"message": error}
     if isinstance(error, Mapping):
         return error
-    return value if value.get("type") == "error" or "message" in value and "code" in value else None
+    bare = value.get("type") == "error" or {"message", "code"} <= value.keys()
+    return value if bare else None
 
 
 def _summary(body: str, headers: Mapping[str, str]) -> str:
@@ -204,35 +199,54 @@ def request_id(headers: Mapping[str, str]) -> str:
     return headers.get("request-id") or headers.get("x-request-id") or ""
 
 
-# ---------------------------------------------------------------------------------- retry-after
-
-_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?", re.ASCII)
+# ----------------------------------------------------------------------------------- exceptions
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that the provider asks to wait: a number above 0, or `None`.
+def from_exception(error: BaseException, begun: bool) -> Failure:
+    """The failure that an exception of an SDK, of its transport or of our reading tells of.
 
-    Milliseconds are the most exact, so they come first; then seconds, then an HTTP date. What is
-    negative, past or no number is ignored.
-
-    >>> retry_after({"retry-after-ms": "1500", "retry-after": "9"})
-    1.5
+    `begun` says that the answer had begun to come. Classes are told apart by name, so that no SDK
+    has to be loaded for this.
     """
-    milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds:
-        return milliseconds / 1000
-    said = headers.get("retry-after", "")
-    return _number(said) or _until(said, now or datetime.now(timezone.utc))
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "APIStatusError" in names:
+        return _from_status(error)
+    if "APIConnectionError" in names and error.__cause__ is not None:
+        return from_exception(error.__cause__, begun)
+    kind = _exception_kind(error, names, begun)
+    return failed(kind, _said(error), may_resend=kind in _PASSES and not _mistrusted(error))
 
 
-def _number(text: str) -> float | None:
-    return float(text) or None if _NUMBER.fullmatch(text.strip()) else None
+def _mistrusted(error: BaseException) -> bool:
+    return "certificate" in str(error).lower()
 
 
-def _until(text: str, now: datetime) -> float | None:
-    try:
-        date = parsedate_to_datetime(text)
-        seconds = (date.replace(tzinfo=date.tzinfo or timezone.utc) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+def _said(error: BaseException) -> str:
+    if isinstance(error, sse.Malformed):
+        return str(error)
+    if isinstance(error, sse.TooLong):
+        return f"the answer is larger than {sse.LARGEST} bytes"
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _exception_kind(error: BaseException, names: set[str], begun: bool) -> FailureKind:
+    if isinstance(error, sse.TooLong):
+        return "too_large"
+    if isinstance(error, sse.Malformed) or "DecodingError" in names:
+        return "malformed"
+    if isinstance(error, TimeoutError) or names & {"APITimeoutError", "TimeoutException"}:
+        return "timeout"
+    if names & {"CredentialsError", "SubjectTokenProviderError"} or "authentication" in str(error):
+        return "not_authenticated"
+    if names & {"UnsupportedProtocol", "LocalProtocolError", "ProxyError"}:
+        return "bad_request"
+    if names & {"TransportError", "APIConnectionError", "StreamError", "OSError"}:
+        return "cut_stream" if begun else "connection"
+    return "bad_request"
+
+
+def _from_status(error: Any) -> Failure:
+    status, headers, body = error.status_code, error.response.headers, error.body
+    if isinstance(body, Mapping):
+        return from_error(error_in(body) or body, status, headers)
+    return from_body(status, body if isinstance(body, str) else "", headers)

@@ -1,4 +1,4 @@
-"""Reading JSON that a machine far away wrote: whole and plain, or not at all."""
+"""JSON for the wire: written plainly, and read whole or not at all."""
 
 import json
 import math
@@ -8,6 +8,10 @@ from typing import Any
 _DEEPEST = 100
 """Levels of nesting: what people and models write stays below 20, and the log's encoder, SQLite's
 and Python's own parser give up at 500 to 1,000."""
+
+
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
+"""JSON text of plain data; other mappings are written as objects."""
 
 
 def loads(text: str) -> Any:

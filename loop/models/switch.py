@@ -12,10 +12,11 @@ def forbid_real_calls() -> None:
     """From now on no provider sends anything to a host that is not this machine.
 
     A call that would is refused with `RealCallForbidden` before it is sent. Holds for the whole
-    process, until `allow_real_calls()`.
+    process, until `allow_real_calls()`. A test suite says it once, in its ``conftest.py``::
 
-    >>> forbid_real_calls()
-    >>> allow_real_calls()
+        from loopwright.models import forbid_real_calls
+
+        forbid_real_calls()
     """
     global _allowed
     _allowed = False

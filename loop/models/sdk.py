@@ -1,0 +1,220 @@
+"""What both adapters do with their SDK: one client per event loop, one request, one answer.
+
+The SDK keeps what it is good at, which is credentials, transport and its environment variables.
+The request is posted as plain JSON, because the typed methods walk the whole history at each call,
+and the answer is read as raw events, because the typed ones take a cut stream for a whole one.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from attrs import evolve
+from loopwright.calls import Failure, Reply, Usage
+from loopwright.models import failures
+from loopwright.models.sse import LARGEST, Events, Malformed, TooLong
+from loopwright.models.switch import ensure_allowed
+
+DRAIN = 1.0
+"""Seconds to wait for the end of a body whose last event has come, so that the connection can be
+used again."""
+
+
+class Assembly(Protocol):
+    """Puts an answer together from its events."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What is known to be used so far."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether the terminal event has come."""
+        ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether the model has said anything."""
+        ...
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take the next event. Raises `Malformed` if it cannot be one."""
+        ...
+
+    def answer(self, headers: Mapping[str, str]) -> Reply | Failure:
+        """The whole answer, or why there is none."""
+        ...
+
+
+class Clients:
+    """One client of an SDK for each event loop: one that two loops use breaks.
+
+    A client is closed when its event loop shuts down its asynchronous generators, which
+    `asyncio.run` does at its end.
+    """
+
+    def __init__(self, make: Callable[[], Any], given: Any = None) -> None:
+        self._make = make
+        self._given = given
+        self._spares: list[Any] = []
+        self._open: WeakKeyDictionary[Any, tuple[Any, AsyncGenerator[Any, None]]]
+        self._open = WeakKeyDictionary()
+
+    def first(self) -> Any:
+        """A client that has not been used yet, to look at."""
+        if self._given is not None:
+            return self._given
+        if not self._spares:
+            self._spares.append(self._make())
+        return self._spares[-1]
+
+    async def current(self) -> Any:
+        """The client of the running event loop."""
+        if self._given is not None:
+            return self._given
+        loop = asyncio.get_running_loop()
+        if loop not in self._open:
+            client = self._unused()
+            held = self._held(loop, client)
+            await anext(held)
+            self._open[loop] = client, held
+        return self._open[loop][0]
+
+    def _unused(self) -> Any:
+        try:
+            return self._spares.pop()
+        except IndexError:
+            return self._make()
+
+    async def _held(self, loop: Any, client: Any) -> AsyncGenerator[Any, None]:
+        try:
+            yield client
+        finally:
+            self._open.pop(loop, None)
+            await client.close()
+
+    async def close(self) -> None:
+        """Close the client of the running event loop, if it has one; a given one stays open."""
+        _, held = self._open.get(asyncio.get_running_loop(), (None, None))
+        if held is not None:
+            await held.aclose()
+
+
+async def ask(
+    client: Any,
+    path: str,
+    body: bytes,
+    timeout: float,
+    assembly: Assembly,
+    **options: Any,
+) -> Reply | Failure:
+    """Post the JSON `body` once, and put the answer together within `timeout` seconds.
+
+    `options` are more options of the SDK's `post`. Raises `RealCallForbidden`, and lets a
+    cancellation pass; nothing else.
+    """
+    ensure_allowed(client.base_url)
+    try:
+        async with asyncio.timeout(timeout):
+            result = await _asked(client, path, body, timeout, assembly, options)
+    except TimeoutError:
+        said = f"no complete answer within {timeout:g} s"
+        return failures.failed("timeout", said, usage=assembly.usage)
+    except Exception as error:
+        result = failures.from_exception(error, begun=False)
+    return _without_keys(client, result) if isinstance(result, Failure) else result
+
+
+def _without_keys(client: Any, failure: Failure) -> Failure:
+    keys = [getattr(client, name, None) for name in ("api_key", "auth_token")]
+    known = [key for key in keys if isinstance(key, str)]
+    return evolve(failure, message=failures.masked(failure.message, known))
+
+
+async def _asked(
+    client: Any,
+    path: str,
+    body: bytes,
+    timeout: float,
+    assembly: Assembly,
+    options: Mapping[str, Any],
+) -> Reply | Failure:
+    import httpx2
+
+    begun = time.perf_counter()
+    response = await client.post(
+        path,
+        content=body,
+        cast_to=httpx2.Response,
+        stream=True,
+        # A redirect would carry the key to wherever the answer says.
+        options={"max_retries": 0, "timeout": timeout, "follow_redirects": False, **options},
+    )
+    try:
+        result = await _answer(response, assembly, begun)
+    except Exception as error:
+        failure = failures.from_exception(error, begun=True)
+        result = evolve(failure, usage=assembly.usage, status=200)
+    finally:
+        await response.aclose()
+    return evolve(result, request_id=failures.request_id(response.headers))
+
+
+async def _answer(response: Any, assembly: Assembly, begun: float) -> Reply | Failure:
+    if _plain(response.headers):
+        return failures.from_body(200, await _text(response), response.headers)
+    first = await _stream(response, assembly)
+    answer = assembly.answer(response.headers)
+    if isinstance(answer, Failure) or first is None:
+        return answer
+    return evolve(answer, first_token=round(first - begun, 6))
+
+
+def _plain(headers: Mapping[str, str]) -> bool:
+    """Whether the body says of itself that it is something other than an event stream."""
+    said = headers.get("content-type", "")
+    return any(kind in said for kind in ("json", "html", "xml"))
+
+
+async def _text(response: Any) -> str:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > LARGEST:
+            raise TooLong
+    return body.decode(errors="replace")
+
+
+async def _stream(response: Any, assembly: Assembly) -> float | None:
+    """Feed the assembly; when the first words came, on the clock of `time.perf_counter`."""
+    events, first, chunks = Events(), None, response.aiter_bytes()
+    async for chunk in chunks:
+        for event in events.feed(chunk):
+            assembly.take(event)
+        if first is None and assembly.begun:
+            first = time.perf_counter()
+        if assembly.done:
+            await _drained(chunks)
+            return first
+    if not events.count and not _cut(events):
+        raise Malformed(f"the answer is no event stream: {_beginning(events.head)}")
+    return first
+
+
+def _beginning(head: bytes) -> str:
+    return f"it begins with {head[:150].decode(errors='replace')!r}" if head else "an empty body"
+
+
+def _cut(events: Events) -> bool:
+    return events.head.startswith((b"event:", b"data:", b":", b"id:", b"retry:"))
+
+
+async def _drained(chunks: Any) -> None:
+    with suppress(Exception):
+        async with asyncio.timeout(DRAIN):
+            async for _ in chunks:
+                pass

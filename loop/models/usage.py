@@ -1,0 +1,33 @@
+"""What a provider counted, in disjoint buckets, or nothing at all where that makes no sense."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loopwright.calls import Usage
+
+_MOST = 10**12
+"""Tokens in one call above which a number is noise: a million times the largest context."""
+
+
+def amount(counted: Mapping[str, Any], *path: str, missing: int | None = 0) -> int | None:
+    """The number at `path`, `missing` if there is none, and `None` for what is no amount."""
+    value: Any = counted
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None:
+        return missing
+    return value if type(value) is int and 0 <= value < _MOST else None
+
+
+def usage(counted: Mapping[str, Any], **buckets: int | None) -> Usage | None:
+    """`buckets` as a `Usage`; unknown, which is not zero, if one of them is no amount.
+
+    A call that read nothing in is none either.
+
+    >>> usage({}, input_uncached=-1)
+    """
+    known = {name: n for name, n in buckets.items() if n is not None and n >= 0}
+    if len(known) < len(buckets):
+        return None
+    found = Usage(**known, raw=dict(counted))
+    return found if found.input else None

@@ -1,0 +1,185 @@
+"""Bad input gets an error that says what to do, before anything is spent; nothing is lost."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from loopwright import BadInput, Log, Loop, Outcome, Policy, Run, Task, unlimited
+from loopwright.calls import ToolCall
+from loopwright.decisions import Decision
+from loopwright.models import OpenAI, Scripted
+from loopwright.policies import Approve, Budget, Escalate, Retry
+from loopwright.tools import tool
+
+
+@tool
+def send(to: str) -> str:
+    """Send."""
+    return to
+
+
+def run_with(**inputs: Any) -> Run:
+    return Loop(Scripted(["ok"])).run_now(Task("Go to {city}."), **inputs)
+
+
+class NoAnswer:
+    """A type that nothing can be parsed into."""
+
+
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "no provider": (lambda: Loop("claude-haiku-4-5"), "'provider:model'"),
+    "unknown provider": (lambda: Loop("antropic:claude-haiku-4-5"), "anthropic"),
+    "unknown model on the ladder": (
+        lambda: Loop(Scripted([]), policies=[Escalate("nobody:strong")]),
+        "nobody",
+    ),
+    "a rung without a provider": (lambda: Escalate("strong"), "'provider:model'"),
+    "missing input": (run_with, "the prompt of 'Go to {city}.' needs the input 'city'"),
+    "unknown input": (
+        lambda: run_with(city="Paris", town="Paris"),
+        "the prompt of 'Go to {city}.' has no input 'town'",
+    ),
+    "misspelt input": (
+        lambda: run_with(city="Paris", citty="Paris"),
+        "has no input 'citty': did you mean 'city'?",
+    ),
+    "an input that is no data": (
+        lambda: run_with(city=object()),
+        "the input 'city' cannot be put into the prompt: a object",
+    ),
+    "no prompt": (lambda: Task(""), "a task needs a prompt"),
+    "a brace in the prompt": (lambda: Task('Give {"a": 1}.'), "a literal brace is doubled: {{ }}"),
+    "half a brace": (lambda: Task("Give {a."), "a literal brace is doubled"),
+    "an attribute in the prompt": (
+        lambda: Task("Hello {user.name}."),
+        "only plain names such as {city} can be filled in",
+    ),
+    "no tokens": (lambda: Task("x", max_tokens=0), "give a whole number of at least 1"),
+    "no check": (lambda: Task("x", checks=["short"]), "'short' is no check"),
+    "no tool": (lambda: Task("x", tools=[len]), "is no tool: decorate the function with @tool"),
+    "two tools of one name": (
+        lambda: Task("x", tools=[send, send]),
+        "two tools are called 'send': give one of them another name",
+    ),
+    "an output that is no data": (lambda: Task("x", output=NoAnswer), "NoAnswer"),
+    "a negative limit": (
+        lambda: Budget(usd=-1),
+        "Budget(usd=-1): give a number of at least 0, or unlimited",
+    ),
+    "a limit that is no number": (lambda: Budget(seconds="soon"), "Budget(seconds='soon')"),
+    "a limit that is not a number": (lambda: Budget(tokens=float("nan")), "Budget(tokens=nan)"),
+    "unpriced": (lambda: Budget(unpriced="maybe"), "say 'refuse' or 'allow'"),
+    "an approval of nothing": (lambda: Approve(), "Approve(...) needs the names of tools"),
+    "no runs at once": (
+        lambda: Loop(Scripted([])).map_now(Task("x"), [{}], at_once=0),
+        "at_once=0: give a whole number of at least 1",
+    ),
+    "one bad input among many": (
+        lambda: Loop(Scripted([])).map_now(Task("{a}"), [{"a": 1}, {"b": 1}]),
+        "needs the input 'a'",
+    ),
+    "a policy that is none": (lambda: Loop(Scripted([]), policies=[3]), "3 is no policy"),
+    "an answer to nothing": (
+        lambda: Loop(Scripted([])).answer("r", "yes"),
+        "keeps no log: give it one with",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_error_says_what_to_do(name: str) -> None:
+    wrong, message = WRONG[name]
+    with pytest.raises(BadInput, match=re.escape(message)):
+        wrong()
+
+
+@pytest.mark.parametrize("times", [-1, "two"])
+def test_a_retry_that_cannot_be(times: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Retry(times=times)
+
+
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [("anthropic:claude-haiku-4-5", "ANTHROPIC_API_KEY"), ("openai:gpt-5", "OPENAI_API_KEY")],
+)
+def test_a_missing_key(monkeypatch: pytest.MonkeyPatch, model: str, variable: str) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(BadInput, match=variable):
+        Loop(model)
+
+
+def test_a_model_without_a_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "not-a-key-at-all")
+    with pytest.raises(BadInput, match="set_price"):
+        Loop("openai:gpt-from-tomorrow")
+    Loop("openai:gpt-from-tomorrow", policies=[Budget(unpriced="allow")])
+    Loop("openai:gpt-from-tomorrow", providers=[OpenAI()], policies=[Budget(unpriced="allow")])
+
+
+def test_a_policy_that_raises_stops_the_run_with_its_traceback_in_the_log(log: Log) -> None:
+    @frozen
+    class Broken(Policy):
+        def decide(self, run: Run) -> Decision | None:
+            return 1 // 0 if run.moment == "answer" else None  # type: ignore[return-value]
+
+    run = Loop(Scripted(["ok"]), policies=[Broken()], log=log).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert run.why == "the policy Broken raised ZeroDivisionError: integer division or modulo by zero"
+    assert run.output_data == "ok"
+    (traceback,) = log.connection.execute(
+        "select json_extract(data, '$.traceback') from events where type = 'Ended'"
+    ).fetchone()
+    assert "in decide" in traceback or "$part" in traceback
+
+
+def test_a_policy_that_returns_something_else(log: Log) -> None:
+    run = Loop(Scripted(["ok"]), policies=[lambda run: "stop"], log=log).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert run.why == (
+        "the policy <lambda> said 'stop' before a call, where it may say: "
+        "Refuse, Ask, Amend, Switch, Stop, or None"
+    )
+    assert run.spent.model_calls == 0
+
+
+def test_policies_that_never_settle_are_stopped() -> None:
+    from loopwright.decisions import Switch
+
+    def restless(run: Run) -> Decision | None:
+        return Switch("scripted:other") if run.moment == "call" else None
+
+    run = Loop(Scripted(["ok"]), policies=[restless]).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert run.why.startswith("the policies did not settle: 100 decisions in a row")
+
+
+def test_an_answer_that_was_not_asked_for(log: Log) -> None:
+    loop = Loop(
+        Scripted([ToolCall("1", "send", {"to": "Ada"}), "ok"]), policies=[Approve("send")], log=log
+    )
+    task = Task("x", tools=[send])
+    run = loop.run_now(task)
+    assert run.outcome is Outcome.waiting
+    with pytest.raises(BadInput, match="'perhaps' is no answer to .* say one of 'approve', 'deny'"):
+        loop.answer(run.run_id, "perhaps")
+    with pytest.raises(BadInput, match="waits for no answer to q99"):
+        loop.answer(run.run_id, "approve", question="q99")
+    loop.answer(run.run_id, "approve", by="Ada")
+    with pytest.raises(BadInput, match="waits for no answer"):
+        loop.answer(run.run_id, "deny")
+    assert loop.resume_now(run.run_id, task).outcome is Outcome.accepted
+
+
+def test_unlimited_must_be_written_out() -> None:
+    assert Budget(tool_calls=unlimited).limits == {}
+    run = Loop(Scripted(lambda request: [ToolCall("1", "send", {"to": "Ada"})])).run_now(
+        Task("x", tools=[send])
+    )
+    assert run.outcome is Outcome.exhausted
+    assert run.why == "the limit of 25 model calls would be passed: 25 used, 1 more asked"

@@ -1,0 +1,335 @@
+"""The log: append-only, whole, private, and refused with a clear word where it cannot be used."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
+from loopwright.calls import Failure, Reply, Request, Text, ToolCall, Usage
+from loopwright.events import Ended, Setting, Started
+from loopwright.log.migrations import VERSION
+from loopwright.models import Scripted
+from loopwright.policies import Approve, Retry
+from loopwright.tools import tool
+
+BEGIN = Started(1.0, "r", "task", "Hello.", Setting("a:b", by="here"))
+
+
+def append(log: Log, seq: int, *events: Started | Ended) -> None:
+    asyncio.run(log.append("r", seq, events))
+
+
+def test_what_is_appended_comes_back(log: Log) -> None:
+    append(log, 0, BEGIN, Ended(2.0, Outcome.stopped, "é" * 2000))
+    assert log.events("r") == [BEGIN, Ended(2.0, Outcome.stopped, "é" * 2000)]
+    assert log.runs() == ["r"]
+
+
+@pytest.mark.parametrize("table", ["events", "parts", "answers"])
+@pytest.mark.parametrize("change", ["update {} set rowid = 1", "delete from {}"])
+def test_nothing_is_ever_changed(log: Log, table: str, change: str) -> None:
+    append(log, 0, BEGIN, Ended(2.0, Outcome.stopped, "x" * 1000))
+    log.connection.execute("insert into answers values (1, 'r', 'q1', 1.0, 'yes', '', '')")
+    column = {"events": "seq", "parts": "text", "answers": "id"}[table]
+    statement = change.format(table).replace("rowid", column)
+    with pytest.raises(sqlite3.IntegrityError, match="the log is append-only"):
+        log.connection.execute(statement)
+
+
+def test_the_second_to_append_is_refused(log: Log) -> None:
+    append(log, 0, BEGIN)
+    with pytest.raises(RunTaken):
+        append(log, 0, BEGIN)
+    with pytest.raises(RunTaken):
+        append(log, 0, Ended(2.0, Outcome.stopped, "part " * 500), Ended(3.0, Outcome.stopped))
+    assert log.events("r") == [BEGIN]
+    assert log.connection.execute("select count(*) from parts").fetchone() == (0,)
+
+
+def test_a_long_text_is_stored_once(log: Log) -> None:
+    text = "the same long text " * 100
+    append(log, 0, BEGIN, Ended(2.0, Outcome.stopped, text), Ended(3.0, Outcome.stopped, text))
+    assert log.connection.execute("select text from parts").fetchall() == [(text,)]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_the_file_is_its_owners_only(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        log = Log(tmp_path / "runs.db")
+        append(log, 0, BEGIN)
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+        log.close()
+    assert modes == {"runs.db": 0o600, "runs.db-wal": 0o600, "runs.db-shm": 0o600}
+
+
+def test_durability(tmp_path: Path) -> None:
+    for durability, synchronous in (("power", 2), ("process", 1)):
+        log = Log(tmp_path / durability, durability)  # type: ignore[arg-type]
+        assert log.connection.execute("pragma synchronous").fetchone() == (synchronous,)
+        assert log.connection.execute("pragma journal_mode").fetchone() == ("wal",)
+        log.close()
+    with pytest.raises(BadInput, match="say 'power' or 'process'"):
+        Log(tmp_path / "x", "always")  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("These are notes, and a database they are not. " * 100)
+    before = path.read_bytes()
+    with pytest.raises(LogError, match=r"notes\.txt cannot be opened as a log: file is not a data"):
+        Log(path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_that_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    other = sqlite3.connect(path)
+    other.execute("create table mine (a)")
+    other.close()
+    with pytest.raises(LogError, match=r"other\.db is a database, but no log of loopwright"):
+        Log(path)
+
+
+def test_a_log_of_a_newer_schema_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    Log(path).close()
+    newer = sqlite3.connect(path)
+    newer.execute("pragma user_version = 99")
+    newer.close()
+    with pytest.raises(LogError, match=rf"newer loopwright \(schema 99, this one knows {VERSION}"):
+        Log(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only files")
+def test_a_log_that_is_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    Log(path).close()
+    path.chmod(0o400)
+    with pytest.raises(LogError, match=r"runs\.db is read-only: make it writable"):
+        Log(path)
+
+
+def test_a_log_on_a_read_only_file_system(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="cannot be created|is no regular file"):
+        Log("/proc/runs.db")
+    with pytest.raises(LogError, match="there is no folder"):
+        Log(tmp_path / "nowhere" / "runs.db")
+    with pytest.raises(LogError, match="is no regular file"):
+        Log("/dev/null")
+
+
+def test_a_file_that_is_removed_while_it_is_open(log: Log) -> None:
+    append(log, 0, BEGIN)
+    os.rename(log.path, f"{log.path}.moved")
+    log._writing.looked = 0.0
+    with pytest.raises(LogError, match="was removed or replaced while it was open"):
+        append(log, 1, Ended(2.0, Outcome.stopped))
+
+
+def test_a_full_disk_stops_the_run_before_the_next_act(log: Log) -> None:
+    (pages,) = log.connection.execute("pragma page_count").fetchone()
+    log.connection.execute(f"pragma max_page_count = {pages + 1}")
+    answers = Scripted(lambda request: "x" * 3000 + str(len(request.messages)))
+    loop = Loop(answers, policies=[Retry(times=20)], log=log)
+    with pytest.raises(LogError, match="cannot be written: database or disk is full"):
+        loop.run_now(Task("Go on.", checks=[lambda answer: "Again."]))
+    (run_id,) = log.runs()
+    before = len(log.events(run_id))
+    log.connection.execute("pragma max_page_count = 100000")
+    task = Task("Go on.", checks=[lambda answer: "Again." if len(answer) > 2 else None])
+    resumed = Loop(Scripted(["ok"]), log=log).resume_now(run_id, task)
+    assert resumed.outcome is Outcome.accepted
+    assert resumed.seq > before
+
+
+def test_a_log_that_was_opened_before_a_fork(log: Log) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            append(log, 0, BEGIN)
+        except LogError as error:
+            os._exit(0 if "opened before a fork: open it again in the child" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_run_that_is_not_there(log: Log) -> None:
+    with pytest.raises(RunNotFound, match="holds no run 'nobody'"):
+        Loop(Scripted([]), log=log).resume_now("nobody", Task("x"))
+
+
+def test_what_has_no_log_cannot_be_resumed() -> None:
+    with pytest.raises(BadInput, match="keeps no log: give it one with"):
+        Loop(Scripted([])).resume_now("r", Task("x"))
+
+
+SECRETS = [
+    "sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789",
+    "sk-proj-ABCDEFGHIJKLMNOPQRSTUVWXYZ012345",
+    "ghp_abcdefghijklmnopqrstuvwxyzABCDEF012345",
+    "AIzaSyA-abcdefghijklmnopqrstuvwxyz012345",
+    "Bearer abcdefghijklmnop.qrstuvwxyz",
+    "a secret of the environment",
+]
+
+
+def test_secrets_never_reach_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", SECRETS[-1])
+    seen: list[Request] = []
+
+    @tool(effect="read")
+    def env() -> str:
+        """Everything there is."""
+        return "\n".join(SECRETS)
+
+    @tool(effect="read")
+    def broken(key: str) -> str:
+        """Fails."""
+        raise ValueError(f"not with {key}")
+
+    def model(request: Request) -> object:
+        seen.append(request)
+        if len(request.messages) == 1:
+            calls = [ToolCall("1", "broken", {"key": secret}) for secret in SECRETS]
+            return [ToolCall("1", "env"), *calls]
+        return f"I saw {SECRETS}, " + "x" * 1000
+
+    log = Log(tmp_path / "runs.db")
+    run = Loop(Scripted(model), log=log).run_now(
+        Task("Use {key}.", tools=[env, broken], system=SECRETS[0]), key=SECRETS[1]
+    )
+    assert run.outcome is Outcome.accepted
+    log.close()
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for secret in SECRETS:
+        assert secret.encode() not in written
+        assert secret not in run.messages[2].blocks[0].content  # type: ignore[union-attr]
+    assert b"[redacted]" in written
+    log = Log(tmp_path / "runs.db")
+    assert log.run(run.run_id, run.task) == run
+    log.close()
+
+
+def test_a_signature_that_looks_like_a_key_is_kept(log: Log) -> None:
+    signature = "QWxhZGRpbjpvcGVuIHNlc2FtZQ-sk-abcdefghijklmnopqrstuvwxyz_gh"
+    append(log, 0, BEGIN, Ended(1.0, Outcome.stopped, signature))
+    assert log.events("r")[1].why == signature  # type: ignore[union-attr]
+
+
+def test_a_hundred_runs_at_once_lose_nothing(log: Log) -> None:
+    async def model(request: Request) -> str:
+        await asyncio.sleep(0.001)
+        return "done"
+
+    loop = Loop(Scripted(model), log=log)
+    runs = asyncio.run(loop.map(Task("Do {n}."), [{"n": n} for n in range(100)], at_once=100))
+    assert [run.inputs["n"] for run in runs] == list(range(100))
+    for run in runs:
+        assert log.run(run.run_id, run.task) == run
+    query = "select count(*), max(seq), min(seq) from events group by run"
+    assert set(log.connection.execute(query)) == {(6, 6, 1)}
+
+
+def test_one_that_cannot_be_written_does_not_spoil_the_group(log: Log) -> None:
+    append(log, 0, BEGIN)
+
+    async def both() -> list[object]:
+        with log.group.run(), log.group.run():
+            begin = Started(1.0, "s", "task", "Hello.", Setting("a:b"))
+            return await asyncio.gather(
+                log.append("r", 0, [BEGIN]), log.append("s", 0, [begin]), return_exceptions=True
+            )
+
+    refused, written = asyncio.run(both())
+    assert isinstance(refused, RunTaken)
+    assert isinstance(written, list)
+    assert log.runs() == ["r", "s"]
+
+
+@tool(effect="read")
+def look(at: str) -> str:
+    """Look."""
+    return f"seen {at}"
+
+
+@tool
+def send(to: str) -> str:
+    """Send."""
+    return f"sent to {to}"
+
+
+COLUMNS = {
+    "runs": "run task version label inputs model outcome verified why output started seconds "
+    "model_calls tool_calls cost_nano cost_usd events",
+    "steps": "run step first_seq last_seq time seconds model_calls tool_calls model failures "
+    "cost_nano cost_usd decided",
+    "model_calls": "run step seq call time model served_model purpose state finish input_uncached "
+    "cache_read cache_write output_visible output_reasoning cost_nano cost_low_usd cost_usd "
+    "quoted_usd price_table seconds first_token_seconds failure message status retry_after "
+    "request_id",
+    "tool_calls": "run step seq call time tool arguments effect state result failure message "
+    "seconds",
+    "decisions": "run step seq time moment policy decision why switched_to after_seconds feedback "
+    "call parameters overruled settled_usd reserved_usd presumed_usd model_calls seconds",
+    "problems": "run step seq time verdict check problem",
+    "spend": "day task version model model_calls failed input_tokens output_tokens cost_nano "
+    "cost_usd possibly_billed_usd",
+}
+
+
+@pytest.mark.parametrize("view", COLUMNS)
+def test_the_columns_of_the_views_are_public(log: Log, view: str) -> None:
+    cursor = log.connection.execute(f"select * from {view}")
+    assert [name for name, *_ in cursor.description] == COLUMNS[view].split()
+
+
+def test_the_views_tell_what_happened(tmp_path: Path) -> None:
+    replies = [
+        Failure("rate_limited", "slow down", 0.0, True, 429),
+        [ToolCall("1", "look", {"at": "x"}), ToolCall("1", "send", {"to": "x"})],
+        Reply((Text("no"),), "stop", Usage(3, output_visible=4)),
+        "yes",
+    ]
+    yes = Task("Say yes.", tools=[look, send], checks=[lambda a: None if a == "yes" else "No."])
+    loop = Loop(
+        Scripted(replies),
+        policies=[Approve("send"), Retry()],
+        log=tmp_path / "runs.db",
+        ask=lambda question, run: "deny",
+    )
+    run = loop.run_now(yes)
+    assert loop.log is not None
+    loop.log.close()
+    database = sqlite3.connect(tmp_path / "runs.db")
+
+    def rows(query: str) -> list[tuple[object, ...]]:
+        return database.execute(query).fetchall()
+
+    assert rows("select run, outcome, verified, output from runs") == [
+        (run.run_id, "accepted", 1, "yes")
+    ]
+    assert rows("select step, state, failure, status from model_calls") == [
+        (1, "failed", "rate_limited", 429),
+        (2, "returned", None, None),
+        (4, "returned", None, None),
+        (5, "returned", None, None),
+    ]
+    assert rows("select tool, effect, result from tool_calls") == [("look", "read", "seen x")]
+    assert rows("select policy, decision from decisions order by seq") == [
+        ("Retry", "TryAgain"),
+        ("Approve", "Ask"),
+        ("Approve", "Refuse"),
+        ("Retry", "TryAgain"),
+        ("Otherwise", "Accept"),
+    ]
+    assert rows("select verdict, problem from problems") == [("problem", "No.")]
+    assert rows("select count(*), max(step) from steps") == [(5, 5)]
+    assert rows("select model_calls, failed from spend") == [(4, 1)]
+    database.close()
