@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from datetime import date, timedelta
 
 from attrs import frozen
-
 from loopwright import Loop, Run, Task
 from loopwright.models.rehearsal import Rehearsal
 from loopwright.policies import Budget, Escalate, Retry
@@ -47,7 +46,7 @@ def short_headline(promotion: Promotion) -> str | None:
 
 
 task = Task(
-    "Look up the weather of {day} in {city}, and write a promotion of our tea house that fits it.",
+    "Look up the weather of {day} in {city}, and write a promotion of our umbrella shop that fits it.",
     name="weather promotion",
     output=Promotion,
     tools=[weather],
@@ -63,7 +62,9 @@ LADDERS = {
 def main() -> None:
     with ExitStack() as stack:
         if not any(key in os.environ for key in LADDERS):
-            print("No key is set, so this is a rehearsal: a server on this machine plays the models.")
+            print(
+                "No key is set, so this is a rehearsal: a server on this machine plays the models."
+            )
             os.environ |= stack.enter_context(Rehearsal()).environment
         model, stronger = next(LADDERS[key] for key in LADDERS if key in os.environ)
         house_rules = [

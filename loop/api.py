@@ -206,7 +206,7 @@ class Loop:
             tools={tool.spec.name: digest(tool.spec, tool.effect) for tool in task.tools.values()},
             output=digest(task.schema.json) if task.schema else "",
             limits=budget.limits(policies),
-            policies=[str(policy) for policy in policies],
+            policies=tuple(str(policy) for policy in policies),
             by=f"{socket.gethostname()} process {os.getpid()}",
         )
 
@@ -214,9 +214,8 @@ class Loop:
         self, task: Task, inputs: Mapping[str, Any], policies: Sequence[Policy], port: Port
     ) -> Started:
         prompt = task.filled(inputs)
-        for judge in task.checks:
-            if getattr(judge, "model", None):
-                self._checked(judge.model)
+        for model in filter(None, (getattr(check, "model", None) for check in task.checks)):
+            self._checked(model)
         return Started(
             time=port.now(),
             run=run_id(port),

@@ -109,9 +109,11 @@ def _over_time(budget: Budget, run: Run) -> str | None:
 def _over_count(budget: Budget, run: Run) -> str | None:
     spent, call = run.spent, run.call
     if isinstance(call, ModelCall):
-        return _past("model calls", budget.model_calls, spent.model_calls, 1) or _past(
-            "tokens", budget.tokens, spent.tokens, call.quote.tokens
-        ) or _past("steps", budget.steps, run.step, 1)
+        return (
+            _past("model calls", budget.model_calls, spent.model_calls, 1)
+            or _past("tokens", budget.tokens, spent.tokens, call.quote.tokens)
+            or _past("steps", budget.steps, run.step, 1)
+        )
     if isinstance(call, ToolCall):
         return _past("tool calls", budget.tool_calls, spent.tool_calls, 1)
     return None
@@ -166,8 +168,9 @@ def defaults(policies: Iterable[Policy]) -> Budget:
     """A budget of the default limits, for all that no budget among `policies` speaks of."""
     budgets = _budgets(policies)
     silent = {n: d for n, d in DEFAULTS.items() if all(getattr(b, n) is None for b in budgets)}
-    said = {budget.unpriced for budget in budgets} - {None}
-    return Budget(**silent, unpriced="refuse" if "refuse" in said else min(said, default="refuse"))
+    said = {budget.unpriced for budget in budgets}
+    allowed = "allow" in said and "refuse" not in said
+    return Budget(**silent, unpriced="allow" if allowed else "refuse")
 
 
 def limits(policies: Iterable[Policy]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ A call is a `ModelCall`, a `ToolCall`, a `Question` to a person or a `Sleep`; it
 `Reply`, a `ToolResult`, an `Answer`, a `Slept`, or as a `Failure`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -85,12 +85,16 @@ class ToolResult:
 Block = Text | Opaque | ToolCall | ToolResult
 
 
+def _blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    return tuple(blocks)
+
+
 @frozen
 class Message:
     """One message of the conversation."""
 
     role: Literal["user", "assistant"]
-    blocks: tuple[Block, ...] = field(converter=tuple)
+    blocks: tuple[Block, ...] = field(converter=_blocks)
 
     @property
     def text(self) -> str:
@@ -119,7 +123,9 @@ class Usage:
     @property
     def input(self) -> int:
         """All tokens that went in, cached or not."""
-        return self.input_uncached + self.cache_read + self.cache_write_short + self.cache_write_long
+        return (
+            self.input_uncached + self.cache_read + self.cache_write_short + self.cache_write_long
+        )
 
     @property
     def output(self) -> int:
@@ -173,7 +179,7 @@ class ModelCall:
     max_tokens: int = 4096
     timeout: float | None = None
     purpose: str = "answer"
-    messages: tuple[Message, ...] = field(default=(), converter=tuple)
+    messages: tuple[Message, ...] = ()
     quote: Quote = Quote()
 
 
@@ -188,7 +194,7 @@ class Question:
     id: str
     text: str
     purpose: Literal["approval", "doubt", "answer"] = "approval"
-    choices: tuple[str, ...] = field(default=(), converter=tuple)
+    choices: tuple[str, ...] = ()
     about: str = ""
     digest: str = ""
 
@@ -212,7 +218,7 @@ Call = ModelCall | ToolCall | Question | Sleep
 class Reply:
     """What the model said. `model` is the one that the provider says it served."""
 
-    blocks: tuple[Block, ...] = field(default=(), converter=tuple)
+    blocks: tuple[Block, ...] = field(default=(), converter=_blocks)
     finish: Finish = "stop"
     usage: Usage | None = None
     model: str = ""

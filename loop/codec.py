@@ -125,8 +125,9 @@ def _plain_mapping(mapping: Mapping[Any, Any]) -> Plain:
 
 def fields(value: Any) -> dict[str, Any]:
     """The fields of a frozen value that have not their default, as they are."""
+    kind: Any = type(value)
     try:
-        tag, names, defaults, get = _form(type(value))
+        tag, names, defaults, get = _form(kind)
     except attrs.exceptions.NotAnAttrsClassError:
         raise TypeError(f"a {type(value).__name__}") from None
     data: dict[str, Any] = {"is": tag} if tag else {}
@@ -137,7 +138,7 @@ def fields(value: Any) -> dict[str, Any]:
 
 
 @cache
-def _form(kind: type) -> tuple[str, tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]]:
+def _form(kind: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]]:
     """The tag of an attrs class, and of its fields the names, the defaults and a getter."""
     names = tuple(field.name for field in attrs.fields(kind))
     defaults = tuple(_default(field.default) for field in attrs.fields(kind))

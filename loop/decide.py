@@ -32,6 +32,8 @@ def decide(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
     if not run.open or run.in_flight:
         return decided
     for _ in range(UNSETTLED + len(run.pending)):
+        if _to_inspect(run):
+            return decided
         events = _moment(run, policies, now)
         decided += events
         if isinstance(events[-1], Intended | Ended):
@@ -39,6 +41,12 @@ def decide(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
         run = fold(run, *events)
     why = f"the policies did not settle: {UNSETTLED} decisions in a row without a call"
     return [*decided, Ended(now, Outcome.failed, why, best_output(run))]
+
+
+def _to_inspect(run: Run) -> bool:
+    """Whether the checks come first: an answer is there, and no verdict on it is still due."""
+    answered = run.answer is not None and not run.answer.inspected
+    return answered and not run.failed and not run.pending
 
 
 def _moment(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:

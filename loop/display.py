@@ -92,7 +92,7 @@ def _note_inspected(line: Line, event: Inspected) -> None:
 
 def _note_decided(line: Line, event: Decided) -> None:
     why = getattr(event.decision, "why", "")
-    line.said.append(f"{event.policy}: {type(event.decision).__name__}{f' ({why})' if why else ''}")
+    line.said.append(f"{event.policy}: {type(event.decision).__name__}{f', {why}' if why else ''}")
 
 
 def _note_paused(line: Line, event: Paused) -> None:
@@ -218,23 +218,23 @@ def _clear(out: TextIO) -> str:
 
 def _columns(run: Run, line: Line) -> Iterator[str]:
     yield f"{line.step:>3}"
-    yield visible(line.what)
-    yield f"{line.tokens} tokens {line.nano / NANO:.6f} USD" if line.tokens else ""
-    yield "→ " + visible(" | ".join(map(_line_of, line.came))) if line.came else ""
-    yield f"⇒ {visible('; '.join(line.said))}" if line.said else ""
+    yield f"{visible(line.what):<28}"
+    yield f"{_paid(line):>22}"
     yield _elapsed(run)
+    came = " | ".join(_short(text, 120) for text in line.came if text)
+    yield visible("; ".join(line.said) or came)
 
 
-def _line_of(text: str) -> str:
-    return _short(text, 120)
+def _paid(line: Line) -> str:
+    return f"{line.tokens} tokens {line.nano / NANO:.4f} USD" if line.tokens else ""
 
 
 def _elapsed(run: Run) -> str:
     """Time and money used, against the limits."""
-    limits = run.limits
+    limits, spent = run.limits, run.spent.settled + run.spent.presumed
     seconds = f"/{limits['seconds']:g}" if "seconds" in limits else ""
     usd = f"/{limits['usd']}" if "usd" in limits else ""
-    return f"[{run.seconds:.1f}{seconds} s, {run.possible_cost:.4f}{usd} USD]"
+    return f"[{run.seconds:.1f}{seconds} s, {spent / NANO:.4f}{usd} USD]"
 
 
 # ------------------------------------------------------------------------------------- notebook

@@ -54,7 +54,7 @@ class Setting:
     tools: Mapping[str, str] = field(factory=dict)
     output: str = ""
     limits: Mapping[str, Any] = field(factory=dict)
-    policies: tuple[str, ...] = field(default=(), converter=tuple)
+    policies: tuple[str, ...] = ()
     by: str = ""
 
 
@@ -92,7 +92,7 @@ class Decided:
     decision: Decision
     about: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
-    others: tuple[str, ...] = field(default=(), converter=tuple)
+    others: tuple[str, ...] = ()
     spent: Spent = Spent()
     seconds: float = 0.0
 
@@ -140,10 +140,10 @@ class Inspected:
     """The checks looked at the answer. `judging` are the model calls that judges now need."""
 
     time: float
-    problems: tuple[Problem, ...] = field(default=(), converter=tuple)
-    undecided: tuple[Problem, ...] = field(default=(), converter=tuple)
+    problems: tuple[Problem, ...] = ()
+    undecided: tuple[Problem, ...] = ()
     checks: int = 0
-    judging: tuple[ModelCall, ...] = field(default=(), converter=tuple)
+    judging: tuple[ModelCall, ...] = ()
 
 
 @frozen
@@ -158,17 +158,7 @@ class Ended:
     traceback: str = ""
 
 
-Event = (
-    Started
-    | Resumed
-    | Decided
-    | Intended
-    | Returned
-    | Failed
-    | Paused
-    | Inspected
-    | Ended
-)
+Event = Started | Resumed | Decided | Intended | Returned | Failed | Paused | Inspected | Ended
 
 EVENTS: dict[str, type[Event]] = {
     kind.__name__: kind

@@ -86,9 +86,7 @@ def fold(run: Run, *events: Event) -> Run:
     """
     for event in events:
         past = 0.0 if isinstance(event, Started | Resumed) else max(0.0, event.time - run.time)
-        draft = run.but(
-            events=run.events.push(event), time=event.time, seconds=run.seconds + past
-        )
+        draft = run.but(events=run.events.push(event), time=event.time, seconds=run.seconds + past)
         _FOLDS[type(event)](draft, event, run)
         run = draft
     return run

@@ -109,7 +109,9 @@ class Otherwise(Policy):
             return Stop(f"the answer has problems: {listed}", Outcome.rejected)
         if run.answer and run.answer.undecided:
             return Accept("no problem was found, but a check could not tell")
-        return Accept("all checks agree" if run.answer and run.answer.checks else "there are no checks")
+        return Accept(
+            "all checks agree" if run.answer and run.answer.checks else "there are no checks"
+        )
 
 
 OTHERWISE = Otherwise()

@@ -63,10 +63,10 @@ def _looked_at(run: Run, attempt: Attempt, now: float) -> Inspected:
     if found.problems or not judges:
         return Inspected(now, found.problems, found.undecided, count)
     try:
-        calls = [_judge_call(run, judge, i) for i, judge in enumerate(judges)]
+        calls = tuple(_judge_call(run, judge, i) for i, judge in enumerate(judges))
     except Exception as error:
         found += Findings((), (Problem("judges", f"{type(error).__name__}: {error}"),))
-        calls = []
+        calls = ()
     return Inspected(now, (), found.undecided, count, calls)
 
 
@@ -115,7 +115,7 @@ def _said(name: str, ask: Any) -> Findings:
 
 def name_of(check: Any) -> str:
     """The name under which a check stands in the log."""
-    return getattr(check, "__name__", None) or getattr(check, "name", type(check).__name__)
+    return str(getattr(check, "__name__", None) or getattr(check, "name", type(check).__name__))
 
 
 def _judge_call(run: Run, judge: Any, index: int) -> ModelCall:

@@ -20,5 +20,3 @@ class Outcome(StrEnum):
     """The run was interrupted from outside; it can be resumed."""
     waiting = "waiting"
     """A person has to answer a question; the run goes on when it is resumed after that."""
-
-

@@ -104,6 +104,10 @@ class Function(Policy):
         return {}
 
 
+def _flat(policies: Any) -> tuple[Policy, ...]:
+    return flat(policies)
+
+
 @frozen(str=False)
 class Policies(Policy):
     """A list of policies, as a policy: the first opinion wins, and a Stop from anyone beats it.
@@ -111,7 +115,7 @@ class Policies(Policy):
     Takes policies, functions, and lists of them at any depth; `members` is the flat list.
     """
 
-    members: tuple[Policy, ...] = field(converter=lambda policies: flat(policies))
+    members: tuple[Policy, ...] = field(converter=_flat)
 
     def decide(self, run: Run) -> Decision | None:
         opinion = consult(self.members, run)

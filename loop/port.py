@@ -15,6 +15,7 @@ from attrs import evolve
 from loopwright.calls import (
     Answer,
     Call,
+    Cost,
     Failure,
     ModelCall,
     Question,
@@ -241,7 +242,7 @@ def run_id(port: Port) -> str:
 
 def timeout(run: Run, call: ModelCall | ToolCall) -> float:
     """The seconds that `call` may take: its own limit, and what is left of the run's."""
-    left = run.limits.get("seconds", float("inf")) - run.seconds
+    left: float = run.limits.get("seconds", float("inf")) - run.seconds
     return max(0.001, min(TIMEOUT if call.timeout is None else call.timeout, left))
 
 
@@ -256,7 +257,10 @@ def _request(run: Run, call: ModelCall, model: str) -> Request:
 def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returned:
     from loopwright.models import catalogue
 
-    cost = catalogue.cost(call.model, reply.model, reply.usage, reply.tier)
+    try:
+        cost = catalogue.cost(call.model, reply.model, reply.usage, reply.tier)
+    except BadInput:
+        cost = Cost(table="unpriced")  # allowed by a budget, else the call had not been made
     return Returned(now, call.id, _renamed(reply, call.id), seconds, cost)
 
 

@@ -172,7 +172,11 @@ class Run:
     def feedback(self) -> str:
         """The problems, in words for the model."""
         listed = "\n".join(f"- {problem.text}" for problem in self.problems)
-        return f"Your answer was not accepted:\n{listed}\nGive a complete new answer." if listed else ""
+        return (
+            f"Your answer was not accepted:\n{listed}\nGive a complete new answer."
+            if listed
+            else ""
+        )
 
     def failures_of(self, call: Call | None) -> int:
         """How often in a row `call` has failed: of model calls any, of a tool call just this."""

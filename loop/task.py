@@ -41,7 +41,9 @@ def _fields(template: str) -> tuple[str, ...]:
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        raise BadInput(f"the prompt cannot be read: {error}; a literal brace is doubled: {{{{ }}}}") from None
+        raise BadInput(
+            f"the prompt cannot be read: {error}; a literal brace is doubled: {{{{ }}}}"
+        ) from None
     names = [name for _, name, spec, conversion in pieces if name is not None]
     for _, name, spec, conversion in pieces:
         if name is not None and (not _FIELD.match(name) or spec or conversion):
@@ -58,7 +60,9 @@ def _by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
         if not hasattr(tool, "spec"):
             raise BadInput(f"{tool!r} is no tool: decorate the function with @tool")
         if tool.spec.name in named:
-            raise BadInput(f"two tools are called {tool.spec.name!r}: give one of them another name")
+            raise BadInput(
+                f"two tools are called {tool.spec.name!r}: give one of them another name"
+            )
         named[tool.spec.name] = tool
     return named
 
@@ -104,11 +108,17 @@ class Task:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise BadInput("a task needs a prompt: Task('Summarise {text}.')")
-        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+        if (
+            isinstance(self.max_tokens, bool)
+            or not isinstance(self.max_tokens, int)
+            or self.max_tokens < 1
+        ):
             raise BadInput(f"max_tokens={self.max_tokens!r}: give a whole number of at least 1")
         for check in self.checks:
             if not callable(check) and not hasattr(check, "ask"):
-                raise BadInput(f"{check!r} is no check: give a function that returns None or the problem")
+                raise BadInput(
+                    f"{check!r} is no check: give a function that returns None or the problem"
+                )
         object.__setattr__(self, "fields", _fields(self.prompt))
         object.__setattr__(self, "schema", self._schema())
         object.__setattr__(self, "specs", tuple(tool.spec for tool in self.tools.values()))

@@ -44,7 +44,7 @@ class Approve(Policy):
     tools: tuple[str, ...] = field(validator=_patterns)
 
     def __init__(self, *tools: str) -> None:
-        self.__attrs_init__(tools)  # type: ignore[attr-defined]
+        self.__attrs_init__(tools)
 
     def decide(self, run: Run) -> Decision | None:
         call = run.call

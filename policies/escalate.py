@@ -37,7 +37,7 @@ class Escalate(Policy):
     person: bool = False
 
     def __init__(self, *models: str, person: bool = False) -> None:
-        self.__attrs_init__(models, person)  # type: ignore[attr-defined]
+        self.__attrs_init__(models, person)
 
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "answer" or not run.problems:

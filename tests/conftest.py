@@ -5,15 +5,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
 from loopwright import Log
 from loopwright.models import forbid_real_calls
 
 forbid_real_calls()
 
-settings.register_profile(
-    "loopwright", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("loopwright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loopwright")
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-
 from loopwright import BadInput, Log, Loop, Outcome, Policy, Run, Task, unlimited
 from loopwright.calls import ToolCall
 from loopwright.decisions import Decision
@@ -130,7 +129,9 @@ def test_a_policy_that_raises_stops_the_run_with_its_traceback_in_the_log(log: L
 
     run = Loop(Scripted(["ok"]), policies=[Broken()], log=log).run_now(Task("x"))
     assert run.outcome is Outcome.failed
-    assert run.why == "the policy Broken raised ZeroDivisionError: integer division or modulo by zero"
+    assert (
+        run.why == "the policy Broken raised ZeroDivisionError: integer division or modulo by zero"
+    )
     assert run.output_data == "ok"
     (traceback,) = log.connection.execute(
         "select json_extract(data, '$.traceback') from events where type = 'Ended'"

@@ -1,4 +1,4 @@
-"""Every example is executed as a user would: in a fresh folder, with an empty home, without keys."""
+"""Every example is executed as a user would: in a fresh folder, an empty home, without keys."""
 
 import json
 import os
@@ -10,9 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
-
 from loopwright.models.rehearsal import Rehearsal
+from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -96,7 +95,9 @@ def test_approve_waits_and_is_carried_on_by_another_process(
     assert told in second.stdout.splitlines()[-1]
 
 
-def test_the_notebook_runs_and_shows_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_runs_and_shows_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     client = NotebookClient(notebook, timeout=60, kernel_name="python3")

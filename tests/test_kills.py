@@ -14,14 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from loopwright import Log, Loop, Outcome, RunTaken, Task
 from loopwright.calls import Failure, Reply, Request, Text, ToolCall, Usage
 from loopwright.models import set_price
 from loopwright.policies import Approve, Escalate, Retry
 from loopwright.run import Run
 from loopwright.tools import tool
-
 
 set_price("world:weak", 0, 0)
 set_price("world:strong", 0, 0)
@@ -262,7 +260,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> int:
     return count_events(folder)
 
 
-LONGEST = 34
+LONGEST = 30
 """The uninterrupted run has this many events; a test of its own holds the number."""
 
 

@@ -5,10 +5,9 @@ from collections.abc import Coroutine, Sequence
 from decimal import Decimal
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
 from loopwright import Budget, Outcome, Policy, Task, unlimited
 from loopwright.budget import DEFAULTS, defaults, limits
 from loopwright.calls import (
@@ -27,7 +26,7 @@ from loopwright.house import Doubt, Fitting
 from loopwright.live import Live
 from loopwright.loop import loop
 from loopwright.models.catalogue import set_price
-from loopwright.policies import Approve, Escalate, Retry
+from loopwright.policies import Approve, Escalate, Judge, Retry
 from loopwright.policy import flat
 from loopwright.port import Inline, Port
 from loopwright.run import Run
@@ -35,6 +34,7 @@ from loopwright.tools import tool
 
 set_price("world:weak", input=1000, output=2000)
 set_price("world:strong", input=5000, output=9000)
+set_price("world:judge", input=100, output=900)
 
 
 @tool(effect="read")
@@ -61,7 +61,10 @@ def picky(answer: str) -> str | None:
     return None if answer != "13" else "Not 13."
 
 
+JUDGE = Judge("It is 42.", model="world:judge")
 TASK = Task("Do {what}.", tools=[double, send], checks=[digits, picky])
+JUDGED = Task("Do {what}.", tools=[double, send], checks=[digits, JUDGE, picky, JUDGE])
+tasks = st.sampled_from([TASK, JUDGED])
 
 calls = st.one_of(
     st.builds(lambda n: ToolCall("same", "double", {"number": n}), st.integers(0, 3)),
@@ -70,7 +73,10 @@ calls = st.one_of(
     st.just(ToolCall("x", "missing", {})),
     st.just(ToolCall("x", "send", {}, malformed="line 1: not JSON")),
 )
-texts = st.sampled_from(["42", "13", "7", "no idea", ""])
+verdicts = st.sampled_from(["accept", "reject", "undecided"]).map(
+    lambda verdict: f'{{"reason": "So it is.", "verdict": "{verdict}"}}'
+)
+texts = st.sampled_from(["42", "13", "7", "no idea", ""]) | verdicts
 replies = st.one_of(
     texts.map(lambda text: Reply((Text(text),), "stop", Usage(3, output_visible=2))),
     st.lists(calls, min_size=1, max_size=3).map(
@@ -108,7 +114,7 @@ class World:
 
     script: Sequence[Reply | Failure]
     name: str = "world"
-    asked: list[int] = []
+    asked: list[int] = field(factory=list)
 
     async def reply(self, request: Request) -> Reply | Failure:
         self.asked.append(len(request.messages))
@@ -154,10 +160,10 @@ def driven(coroutine: Coroutine[Any, Any, Run]) -> Run:
     raise AssertionError("the loop waited, though its port never does")
 
 
-def inline(script: Sequence[Reply | Failure], rules: Sequence[Policy]) -> Run:
+def inline(script: Sequence[Reply | Failure], rules: Sequence[Policy], task: Task = TASK) -> Run:
     policies = house(rules)
     port = Inline({"world": world(script)}, person)
-    return driven(carried(blank("r", TASK), beginning(policies, port), policies, port))
+    return driven(carried(blank("r", task), beginning(policies, port), policies, port))
 
 
 def timeless(events: Sequence[Event]) -> list[Event]:
@@ -170,28 +176,28 @@ def timeless(events: Sequence[Event]) -> list[Event]:
     return bare
 
 
-@given(worlds, rules)
+@given(worlds, rules, tasks)
 def test_every_run_ends_and_its_events_fold_to_it(
-    script: list[Reply | Failure], rules: list[Policy]
+    script: list[Reply | Failure], rules: list[Policy], task: Task
 ) -> None:
-    run = inline(script, rules)
+    run = inline(script, rules, task)
     assert run.outcome is not None
     assert run.outcome is not Outcome.waiting
-    assert folded(run.events, TASK) == run
+    assert folded(run.events, task) == run
     assert run.verified <= (run.outcome is Outcome.accepted)
 
 
 @settings(max_examples=40)
-@given(worlds, rules)
+@given(worlds, rules, tasks)
 def test_asyncio_and_driving_by_hand_are_the_same(
-    script: list[Reply | Failure], rules: list[Policy]
+    script: list[Reply | Failure], rules: list[Policy], task: Task
 ) -> None:
     assume(not any(isinstance(s, Failure) and s.retry_after for s in script))
     policies = house(rules)
     port = Live({"world": world(script)}, person)
     begin = beginning(policies, port)
-    live = asyncio.run(carried(blank("r", TASK), begin, policies, port))
-    by_hand = inline(script, rules)
+    live = asyncio.run(carried(blank("r", task), begin, policies, port))
+    by_hand = inline(script, rules, task)
     assert live.outcome == by_hand.outcome
     assert live.messages == by_hand.messages
     assert _settled(live) == _settled(by_hand)
@@ -203,15 +209,15 @@ def _settled(run: Run) -> list[Event]:
 
 
 @settings(max_examples=60)
-@given(worlds, rules, st.data())
+@given(worlds, rules, tasks, st.data())
 def test_resuming_anywhere_is_as_if_nothing_had_happened(
-    script: list[Reply | Failure], rules: list[Policy], data: st.DataObject
+    script: list[Reply | Failure], rules: list[Policy], task: Task, data: st.DataObject
 ) -> None:
     rules = [*rules, Budget(usd=unlimited, tokens=unlimited, seconds=unlimited)]
-    whole = inline(script, rules)
+    whole = inline(script, rules, task)
     assume(whole.outcome is not Outcome.exhausted)
     cut = data.draw(st.integers(1, whole.seq - 1), label="events before the crash")
-    before = folded(whole.events[:cut], TASK)
+    before = folded(whole.events[:cut], task)
     policies = house(rules)
     answered = sum(
         isinstance(e, Returned | Failed) and _of_model(e.call, whole) for e in before.events
@@ -245,15 +251,15 @@ budgets = st.builds(
 )
 
 
-@given(worlds, rules, budgets, st.integers(0, 4))
+@given(worlds, rules, tasks, budgets, st.integers(0, 4))
 def test_nothing_makes_a_run_exceed_its_budget(
-    script: list[Reply | Failure], rules: list[Policy], budget: Budget, at: int
+    script: list[Reply | Failure], rules: list[Policy], task: Task, budget: Budget, at: int
 ) -> None:
     rules.insert(min(at, len(rules)), budget)
-    run = inline(script, rules)
+    run = inline(script, rules, task)
     assert run.outcome is not None
     held = {**DEFAULTS, **budget.limits}
-    so_far = blank("r", TASK)
+    so_far = blank("r", task)
     for event in run.events:
         so_far = fold(so_far, event)
         assert so_far.spent.at_most <= Decimal(held["usd"]) * 10**9
@@ -264,23 +270,23 @@ def test_nothing_makes_a_run_exceed_its_budget(
             assert so_far.seconds <= held["seconds"] + 0.01
 
 
-@given(worlds, rules)
+@given(worlds, rules, tasks)
 def test_a_result_in_the_log_is_never_produced_again(
-    script: list[Reply | Failure], rules: list[Policy]
+    script: list[Reply | Failure], rules: list[Policy], task: Task
 ) -> None:
     done: set[str] = set()
-    for event in inline(script, rules).events:
+    for event in inline(script, rules, task).events:
         if isinstance(event, Intended):
             assert event.call.id not in done
         if isinstance(event, Returned):
             done.add(event.call)
 
 
-@given(worlds, rules)
+@given(worlds, rules, tasks)
 def test_no_tool_runs_that_a_cut_reply_asked_for(
-    script: list[Reply | Failure], rules: list[Policy]
+    script: list[Reply | Failure], rules: list[Policy], task: Task
 ) -> None:
-    run = inline(script, rules)
+    run = inline(script, rules, task)
     whole = {
         call.id
         for event in run.events
@@ -290,14 +296,14 @@ def test_no_tool_runs_that_a_cut_reply_asked_for(
     }
     tools = [e.call for e in run.events if isinstance(e, Intended) and isinstance(e.call, ToolCall)]
     assert all(call.id in whole for call in tools)
-    assert all(call.name in TASK.tools and not call.malformed for call in tools)
+    assert all(call.name in task.tools and not call.malformed for call in tools)
 
 
-@given(worlds, rules)
+@given(worlds, rules, tasks)
 def test_every_tool_call_in_the_conversation_has_its_result(
-    script: list[Reply | Failure], rules: list[Policy]
+    script: list[Reply | Failure], rules: list[Policy], task: Task
 ) -> None:
-    run = inline(script, rules)
+    run = inline(script, rules, task)
     messages = list(run.messages)
     for i, message in enumerate(messages[:-1]):
         asked = [block.id for block in message.blocks if isinstance(block, ToolCall)]
@@ -306,10 +312,10 @@ def test_every_tool_call_in_the_conversation_has_its_result(
             assert answers == asked
 
 
-@given(worlds, rules)
+@given(worlds, rules, tasks)
 def test_every_ending_but_a_limit_has_a_decision(
-    script: list[Reply | Failure], rules: list[Policy]
+    script: list[Reply | Failure], rules: list[Policy], task: Task
 ) -> None:
-    run = inline(script, rules)
+    run = inline(script, rules, task)
     last = [e for e in run.events if isinstance(e, Decided)][-1]
     assert run.why == last.decision.why

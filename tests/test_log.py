@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
 from loopwright.calls import Failure, Reply, Request, Text, ToolCall, Usage
 from loopwright.events import Ended, Setting, Started
@@ -117,7 +116,7 @@ def test_a_log_that_is_read_only(tmp_path: Path) -> None:
 
 
 def test_a_log_on_a_read_only_file_system(tmp_path: Path) -> None:
-    with pytest.raises(LogError, match="cannot be created|is no regular file"):
+    with pytest.raises(LogError, match=r"cannot be created|is no regular file"):
         Log("/proc/runs.db")
     with pytest.raises(LogError, match="there is no folder"):
         Log(tmp_path / "nowhere" / "runs.db")

@@ -1,6 +1,7 @@
 """How a run goes: what happens in each case, with what the log and the model see of it."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-
 from loopwright import Budget, Log, Loop, Outcome, Run, Task
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Accept, Amend, Decision, Refuse, Stop, Switch
@@ -264,10 +264,8 @@ def test_a_tool_that_hangs_is_left_behind() -> None:
     async def stubborn() -> str:
         """Take no cancellation."""
         while not done.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.05)
-            except asyncio.CancelledError:
-                pass
         return "late"
 
     model = Scripted([[ToolCall("1", name) for name in ("block", "hang", "stubborn")], "ok"])
@@ -429,9 +427,7 @@ def test_a_retry_waits_as_long_as_the_provider_asks() -> None:
     begun = time.perf_counter()
     run = Loop(model, policies=[Retry()]).run_now(Task("x"))
     assert time.perf_counter() - begun >= 0.2
-    assert run.decisions[0].decision.why == (
-        "rate_limited, try 2 in 0.2 s as the provider asked"
-    )
+    assert run.decisions[0].decision.why == ("rate_limited, try 2 in 0.2 s as the provider asked")
 
 
 def test_a_retry_does_not_sleep_past_the_limit() -> None:
@@ -512,9 +508,7 @@ def test_an_approval_holds_for_this_call_only() -> None:
 
 def test_a_person_is_the_last_rung() -> None:
     task = Task("x", checks=[lambda a: None if a == "42" else "Not that."])
-    loop = Loop(
-        Scripted(["1"]), policies=[Escalate(person=True)], ask=lambda question, run: "42"
-    )
+    loop = Loop(Scripted(["1"]), policies=[Escalate(person=True)], ask=lambda question, run: "42")
     run = loop.run_now(task)
     assert (run.output, run.verified) == ("42", True)
     loop = Loop(Scripted(["1"]), policies=[Escalate(person=True)], ask=lambda q, run: "no")

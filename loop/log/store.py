@@ -130,7 +130,9 @@ class Log:
             query = "select type, time, data from events where run = ? order by seq"
             rows = self.connection.execute(query, (run,)).fetchall()
         if not rows:
-            raise RunNotFound(f"{self.path} holds no run {run!r}; `select run from runs` lists them")
+            raise RunNotFound(
+                f"{self.path} holds no run {run!r}; `select run from runs` lists them"
+            )
         parts = _Parts(self)
         return [_event(kind, time, data, parts) for kind, time, data in rows]
 

@@ -121,7 +121,7 @@ def test_one_provider_serves_many_event_loops(wire, request_of):
     with Rehearsal(lambda seen: seen.opening) as rehearsal:
         provider = getattr(rehearsal, wire)()
         with ThreadPoolExecutor(4) as threads:
-            ask = lambda n: asyncio.run(provider.reply(request_of()))  # noqa: E731, ARG005
+            ask = lambda n: asyncio.run(provider.reply(request_of()))  # noqa: E731
             replies = list(threads.map(ask, range(12)))
     assert [reply.text for reply in replies] == ["Hello"] * 12
     assert len(provider._clients._open) == 0
