@@ -46,7 +46,7 @@ def short_headline(promotion: Promotion) -> str | None:
 
 
 task = Task(
-    "Look up the weather of {day} in {city}, and write a promotion of our umbrella shop that fits it.",
+    "Look up the weather of {day} in {city}, and write a promotion of our umbrellas that fits it.",
     name="weather promotion",
     output=Promotion,
     tools=[weather],

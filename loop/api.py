@@ -270,9 +270,11 @@ def _watch(watch: Watch | bool | None) -> Watch | None:
 
 
 async def _last(steps: AsyncGenerator[Run, None]) -> Run:
+    last: Run | None = None
     async with aclosing(steps):
         async for run in steps:
             last = run
+    assert last is not None, "the loop shows a run at least once"
     return last
 
 

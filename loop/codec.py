@@ -46,8 +46,8 @@ def encode(value: Any, parts: dict[str, str] | None = None) -> str:
     """JSON text of a frozen value or of plain data.
 
     Keys that are no strings are not noticed here: check data that a user gave with `plain`. With
-    `parts`, texts of more than 512 characters are put there by their digest, and the JSON only names
-    them. Raises `BadInput` for what JSON cannot hold, and says where it stands.
+    `parts`, texts of more than 512 characters are put there by their digest, and the JSON only
+    names them. Raises `BadInput` for what JSON cannot hold, and says where it stands.
     """
     try:
         text = _dumps(value)

@@ -39,9 +39,9 @@ class Doubt(Policy):
 
     def _question(self, run: Run, call: ToolCall) -> Ask:
         return Ask(
-            f"The process ended while {call.name}({canonical(call.arguments)}) was under way. Its effect "
-            f"class is {call.effect or 'unknown'}, so it is not known whether it happened, and it "
-            "is not repeated by itself. Did it happen?",
+            f"The process ended while {call.name}({canonical(call.arguments)}) was under way. Its "
+            f"effect class is {call.effect or 'unknown'}, so it is not known whether it happened, "
+            "and it is not repeated by itself. Did it happen?",
             why=f"the call {call.id} is in doubt, and its effect class forbids a silent repeat",
             purpose="doubt",
             choices=("happened", "did not happen", "run it again"),

@@ -135,7 +135,8 @@ def flat(policies: Any) -> tuple[Policy, ...]:
     if isinstance(policies, type) and issubclass(policies, Policy):
         raise BadInput(f"{policies.__name__} is a class: pass an object, {policies.__name__}(...)")
     if callable(policies):
-        return (Function(policies),)
+        function: Any = policies
+        return (Function(function),)
     if isinstance(policies, Iterable) and not isinstance(policies, str):
         return tuple(member for policy in policies for member in flat(policy))
     raise BadInput(

@@ -45,7 +45,7 @@ smallest context window in use."""
 LARGEST_ERROR = 2_000
 """Characters of a tool's error that the model is shown."""
 
-Asker = Callable[[Question, Run], "str | Answer | None | Awaitable[str | Answer | None]"]
+Asker = Callable[[Question, Run], "str | Answer | Awaitable[str | Answer | None] | None"]
 """Who answers questions while the run goes on; `None` means that nobody is there."""
 
 

@@ -89,8 +89,8 @@ class Run:
 
     model: str = ""
     models: tuple[str, ...] = ()
-    messages: Trail[Message] = field(factory=Trail)
-    events: Trail[Event] = field(factory=Trail, repr=False)
+    messages: Trail[Message] = field(factory=Trail[Message], repr=False)
+    events: Trail[Event] = field(factory=Trail[Event], repr=False)
     time: float = 0.0
     started: float = 0.0
     seconds: float = 0.0
@@ -201,7 +201,8 @@ class Run:
     def _repr_html_(self) -> str:
         from loopwright.display import html
 
-        return html(self)
+        run: Any = self
+        return html(run)
 
     # -------------------------------------------------------------------------- how it changes
 

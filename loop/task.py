@@ -48,8 +48,8 @@ def _fields(template: str) -> tuple[str, ...]:
     for _, name, spec, conversion in pieces:
         if name is not None and (not _FIELD.match(name) or spec or conversion):
             raise BadInput(
-                f"the prompt asks for {{{name}}}: only plain names such as {{city}} can be filled in; "
-                "a literal brace is doubled: {{ }}"
+                f"the prompt asks for {{{name}}}: only plain names such as {{city}} can be filled "
+                "in; a literal brace is doubled: {{ }}"
             )
     return tuple(dict.fromkeys(names))
 
@@ -92,7 +92,7 @@ class Task:
 
     prompt: str
     output: Any = field(default=str, kw_only=True)
-    tools: Mapping[str, Tool] = field(default=(), converter=_by_name, kw_only=True)
+    tools: Mapping[str, Tool] = field(factory=dict, converter=_by_name, kw_only=True)
     checks: tuple[Check, ...] = field(default=(), converter=tuple, kw_only=True)
     name: str = field(default="", kw_only=True)
     label: str = field(default="", kw_only=True)

@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatchcase
 
-from attrs import field, frozen
+from attrs import frozen
 from loopwright.calls import ToolCall
 from loopwright.codec import canonical, digest
 from loopwright.decisions import Ask, Decision, Refuse
@@ -11,11 +11,6 @@ from loopwright.policy import Policy
 from loopwright.run import Run
 
 CHOICES = ("approve", "deny")
-
-
-def _patterns(instance: object, attribute: object, tools: tuple[str, ...]) -> None:
-    if not tools or not all(isinstance(tool, str) and tool for tool in tools):
-        raise BadInput("Approve(...) needs the names of tools, such as Approve('send_*', 'delete')")
 
 
 @frozen(str=False, init=False)
@@ -41,10 +36,14 @@ class Approve(Policy):
     'Done.'
     """
 
-    tools: tuple[str, ...] = field(validator=_patterns)
+    tools: tuple[str, ...]
 
     def __init__(self, *tools: str) -> None:
-        self.__attrs_init__(tools)
+        if not tools or not all(isinstance(tool, str) and tool for tool in tools):
+            raise BadInput(
+                "Approve(...) needs the names of tools, such as Approve('send_*', 'delete')"
+            )
+        object.__setattr__(self, "tools", tools)
 
     def decide(self, run: Run) -> Decision | None:
         call = run.call

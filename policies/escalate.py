@@ -1,16 +1,10 @@
 """`Escalate`: the same task goes to a stronger model, and in the end to a person."""
 
-from attrs import field, frozen
+from attrs import frozen
 from loopwright.decisions import Ask, Decision, Switch
 from loopwright.errors import BadInput
 from loopwright.policy import Policy
 from loopwright.run import Run
-
-
-def _ladder(instance: "Escalate", attribute: object, models: tuple[str, ...]) -> None:
-    for model in models:
-        if not isinstance(model, str) or ":" not in model:
-            raise BadInput(f"Escalate({model!r}): name a model as 'provider:model'")
 
 
 @frozen(str=False, init=False)
@@ -33,11 +27,15 @@ class Escalate(Policy):
     ('42', ('weak:weak', 'strong:strong'))
     """
 
-    models: tuple[str, ...] = field(validator=_ladder)
+    models: tuple[str, ...]
     person: bool = False
 
     def __init__(self, *models: str, person: bool = False) -> None:
-        self.__attrs_init__(models, person)
+        for model in models:
+            if not isinstance(model, str) or ":" not in model:
+                raise BadInput(f"Escalate({model!r}): name a model as 'provider:model'")
+        object.__setattr__(self, "models", models)
+        object.__setattr__(self, "person", person)
 
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "answer" or not run.problems:

@@ -13,8 +13,8 @@ from loopwright.run import Run
 class Retry(Policy):
     """Tries again: after a failure that may pass, and after a rejected answer, with feedback.
 
-    `times` is how often the same answer is tried again on the same model (attempts are `times` + 1),
-    and, counted apart, how often in a row a failed model call is repeated.
+    `times` is how often the same answer is tried again on the same model (which makes `times` + 1
+    attempts) and, counted apart, how often in a row a failed call is repeated.
 
     After a failure it waits as long as the provider asked with Retry-After, or else for `backoff`
     seconds, doubled each time up to `longest`, less up to a quarter that is drawn from a hash of

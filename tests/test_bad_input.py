@@ -167,7 +167,7 @@ def test_an_answer_that_was_not_asked_for(log: Log) -> None:
     task = Task("x", tools=[send])
     run = loop.run_now(task)
     assert run.outcome is Outcome.waiting
-    with pytest.raises(BadInput, match="'perhaps' is no answer to .* say one of 'approve', 'deny'"):
+    with pytest.raises(BadInput, match=r"'perhaps' is no answer to .* one of 'approve', 'deny'"):
         loop.answer(run.run_id, "perhaps")
     with pytest.raises(BadInput, match="waits for no answer to q99"):
         loop.answer(run.run_id, "approve", question="q99")

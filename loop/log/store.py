@@ -272,7 +272,7 @@ class _Writing:
             raise LogError(f"{self.path} cannot be written: {error}") from error
 
     def _same_file(self) -> None:
-        """A fork and a file that was replaced are noticed, the latter within a tenth of a second."""
+        """Notice a fork, and, within a tenth of a second, a file that was replaced."""
         if os.getpid() != self.process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         now = time.monotonic()

@@ -23,7 +23,7 @@ class SeenRequest:
     said: tuple[tuple[Role, str], ...] = field(init=False)
     """The conversation: who said what, without what the system says."""
 
-    @said.default
+    @said.default  # pyright: ignore[reportAttributeAccessIssue]
     def _said(self) -> tuple[tuple[Role, str], ...]:
         return tuple(_messages(self.body) if self.wire == "anthropic" else _items(self.body))
 

@@ -56,7 +56,7 @@ def _end(connection: socket.socket) -> None:
 class _Exchange(BaseHTTPRequestHandler):
     """One connection."""
 
-    server: Stage
+    server: Stage  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
