@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from datetime import date, timedelta
 
 from attrs import frozen
+
 from loopwright import Loop, Run, Task
 from loopwright.models.rehearsal import Rehearsal
 from loopwright.policies import Budget, Escalate, Retry

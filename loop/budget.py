@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 from attrs import field, frozen
+
 from loopwright.calls import NANO, ModelCall, Sleep, ToolCall
 from loopwright.decisions import Decision, Stop
 from loopwright.errors import BadInput

@@ -22,6 +22,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
+
 from loopwright.errors import BadInput
 
 Plain = Any

@@ -6,6 +6,7 @@ Pure: it calls nobody but the policies, and writes nothing.
 from collections.abc import Sequence
 
 from attrs import evolve
+
 from loopwright.calls import Call, ModelCall, Question, ToolCall
 from loopwright.decisions import Accept, Decision, Refuse, Stop
 from loopwright.events import Decided, Ended, Event, Intended

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from attrs import frozen
+
 from loopwright.calls import Call
 from loopwright.outcome import Outcome
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from attrs import define, field
+
 from loopwright.calls import (
     NANO,
     Answer,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
+
 from loopwright.calls import Call, Cost, Failure, ModelCall, Result
 from loopwright.decisions import Decision, Moment
 from loopwright.outcome import Outcome

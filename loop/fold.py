@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from attrs import evolve
+
 from loopwright.calls import (
     Answer,
     Block,
@@ -23,7 +24,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
-from loopwright.decisions import Accept, Amend, Ask, Refuse, Switch, TryAgain
+from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
 from loopwright.errors import LogError
 from loopwright.events import (
     Decided,
@@ -330,6 +331,8 @@ def _ended(run: Run, event: Ended, before: Run) -> None:
 
 
 def _decided(run: Run, event: Decided, before: Run) -> None:
+    if isinstance(event.decision, Stop):
+        return  # the end follows; a run that is resumed from here is decided anew
     if event.moment == "call":
         _decided_before(run, event)
     elif event.moment == "failure":

@@ -6,6 +6,7 @@
 import difflib
 
 from attrs import frozen
+
 from loopwright.calls import ModelCall, ToolCall
 from loopwright.codec import canonical
 from loopwright.decisions import Accept, Ask, Decision, Refuse, Stop

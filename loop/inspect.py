@@ -4,6 +4,7 @@ import inspect as signatures
 from typing import Any
 
 from attrs import frozen
+
 from loopwright.calls import Failure, ModelCall
 from loopwright.errors import Mismatch
 from loopwright.events import Event, Inspected, Problem

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import attrs
 from attrs import field, frozen
+
 from loopwright.decisions import SENSIBLE, Decision, Stop
 from loopwright.errors import BadInput
 from loopwright.outcome import Outcome

@@ -12,6 +12,7 @@ from inspect import isawaitable
 from typing import Any
 
 from attrs import evolve
+
 from loopwright.calls import (
     Answer,
     Call,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from attrs import field, frozen
+
 from loopwright.calls import (
     NANO,
     Answer,

@@ -31,6 +31,7 @@ from typing import (
 
 import attrs
 from attrs import NOTHING, define, field, frozen
+
 from loopwright.errors import BadInput, Mismatch
 
 _CONFIG: dict[str, Any] = {

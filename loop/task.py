@@ -7,6 +7,7 @@ from string import Formatter
 from typing import Any, Protocol
 
 from attrs import field, frozen
+
 from loopwright.calls import Effect, ToolCall, ToolSpec
 from loopwright.codec import digest, encode, plain
 from loopwright.errors import BadInput

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 from attrs import frozen
+
 from loopwright.calls import ToolCall
 from loopwright.codec import canonical, digest
 from loopwright.decisions import Ask, Decision, Refuse

@@ -1,6 +1,7 @@
 """`Escalate`: the same task goes to a stronger model, and in the end to a person."""
 
 from attrs import frozen
+
 from loopwright.decisions import Ask, Decision, Switch
 from loopwright.errors import BadInput
 from loopwright.policy import Policy

@@ -4,6 +4,7 @@ import json
 import re
 
 from attrs import field, frozen, validators
+
 from loopwright.calls import Message, Reply, Text
 from loopwright.run import Run
 

@@ -3,6 +3,7 @@
 import hashlib
 
 from attrs import field, frozen, validators
+
 from loopwright.calls import Failure, ModelCall, ToolCall
 from loopwright.decisions import Decision, TryAgain
 from loopwright.policy import Policy

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
 from loopwright import Log
 from loopwright.models import forbid_real_calls
 

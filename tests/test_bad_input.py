@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+
 from loopwright import BadInput, Log, Loop, Outcome, Policy, Run, Task, unlimited
 from loopwright.calls import ToolCall
 from loopwright.decisions import Decision

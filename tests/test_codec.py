@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright import BadInput
 from loopwright.calls import Call, Reply
 from loopwright.codec import canonical, decode, encode, plain, revive

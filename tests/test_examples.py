@@ -10,8 +10,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from loopwright.models.rehearsal import Rehearsal
 from nbclient import NotebookClient
+
+from loopwright.models.rehearsal import Rehearsal
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from loopwright import Log, Loop, Outcome, RunTaken, Task
 from loopwright.calls import Failure, Reply, Request, Text, ToolCall, Usage
 from loopwright.models import set_price
@@ -108,6 +109,9 @@ def task(outside: Outside) -> Task:
         return "sent"
 
     return Task("Do it.", tools=[look, book, send], checks=[digits])
+
+
+task(Outside(Path()))  # loads pydantic here, once, and not in each of the processes
 
 
 def the_loop(folder: Path) -> Loop:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from loopwright import Budget, Outcome, Policy, Task, unlimited
 from loopwright.budget import DEFAULTS, defaults, limits
 from loopwright.calls import (

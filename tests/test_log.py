@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
 from loopwright.calls import Failure, Reply, Request, Text, ToolCall, Usage
 from loopwright.events import Ended, Setting, Started

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+
 from loopwright import Budget, Log, Loop, Outcome, Run, Task
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Accept, Amend, Decision, Refuse, Stop, Switch

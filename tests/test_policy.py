@@ -4,6 +4,7 @@ import pytest
 from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright import BadInput, Outcome, Policies, Policy
 from loopwright.calls import Failure, ModelCall
 from loopwright.decisions import Accept, Ask, Decision, Stop, Switch, TryAgain

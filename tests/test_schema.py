@@ -31,9 +31,10 @@ from annotated_types import Ge, Len
 from attrs import field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
+
 from loopwright.errors import BadInput, Mismatch
 from loopwright.schema import Key, Schema
-from typing_extensions import TypeAliasType
 
 settings.register_profile("schema", deadline=None, max_examples=60)
 settings.load_profile("schema")

@@ -15,6 +15,7 @@ import pytest
 from attrs import field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from loopwright.errors import BadInput, Mismatch
 from loopwright.tools import Tool, tool
 

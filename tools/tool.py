@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, overload
 
 import attrs
 from attrs import NOTHING, field, frozen
+
 from loopwright.calls import Effect, ToolSpec
 from loopwright.errors import BadInput, Mismatch
 from loopwright.schema import Key, Schema, described, hints_of

@@ -42,8 +42,11 @@ class Log:
 
     Raises `LogError` if the file is no log, is read-only, or is of a newer schema.
 
-    >>> log = Log(getfixture("tmp_path") / "runs.db")
-    >>> [row["outcome"] for row in log.db.query("select outcome from runs")]
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     log = Log(f"{folder}/runs.db")
+    ...     print(list(log.db.query("select outcome from runs")))
+    ...     log.close()
     []
     """
 

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 from attrs import frozen
+
 from loopwright.calls import Cost, Quote, Usage
 from loopwright.errors import BadInput
 from loopwright.models.prices import FREE, Price, Rate, digest, listed, table

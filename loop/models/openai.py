@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import evolve
+
 from loopwright.calls import (
     Block,
     Failure,

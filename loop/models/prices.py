@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from attrs import frozen
+
 from loopwright.calls import Usage
 
 _FEMTO = 10**9

@@ -1,6 +1,6 @@
 """The script that a `Rehearsal` plays when it is given none: a demonstration with everything.
 
-The task is "Look up yesterday's weather in {city} and write a promotion that fits it", with one
+The task is "Look up the weather of {day} in {city}, and write a promotion that fits it", with one
 tool ``weather(city, date)``, and the answer is JSON with a headline and a body.
 """
 
@@ -16,7 +16,7 @@ from loopwright.models.seen import SeenRequest
 from loopwright.models.wire import CallTool
 
 _STRONG = ("opus", "astra", "sol")
-_CITY = re.compile(r"weather in ([^,.;:!?\n]+?)(?= and | for |[,.;:!?\n]|$)")
+_CITY = re.compile(r"weather (?:of \S+ )?in ([^,.;:!?\n]+?)(?= and | for |[,.;:!?\n]|$)")
 
 
 class Promotion:

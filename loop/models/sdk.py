@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from attrs import evolve
+
 from loopwright.calls import Failure, Reply, Usage
 from loopwright.models import failures
 from loopwright.models.sse import LARGEST, Events, Malformed, TooLong

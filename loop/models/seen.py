@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
+
 from loopwright.models.wire import Wire
 
 Role = Literal["user", "assistant", "call", "result"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolSpec
 from loopwright.models import forbid_real_calls
 

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from loopwright.calls import Failure, Message, Opaque, Reply, Text, ToolCall, ToolResult
 from loopwright.errors import BadInput, RealCallForbidden
 from loopwright.models import allow_real_calls, forbid_real_calls

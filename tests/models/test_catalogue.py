@@ -8,6 +8,7 @@ from genai_prices import Usage as Counted
 from genai_prices import calc_price
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.calls import NANO, Usage
 from loopwright.errors import BadInput
 from loopwright.models import catalogue, provider, resolve

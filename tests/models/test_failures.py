@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.calls import Failure
 from loopwright.models import failures
 from loopwright.models.rehearsal import Rehearsal, faults

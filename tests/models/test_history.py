@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.calls import Message, Opaque, Text, ToolCall, ToolResult
 from loopwright.models import anthropic, openai
 from loopwright.models.history import Histories

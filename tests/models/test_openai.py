@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.calls import Failure, Message, Opaque, Reply, Request, Text, ToolCall, ToolResult
 from loopwright.errors import BadInput, RealCallForbidden
 from loopwright.models.history import Histories

@@ -12,6 +12,7 @@ from pathlib import Path
 import anthropic
 import openai
 import pytest
+
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult
 from loopwright.models.rehearsal import CallTool, Rehearsal, Say, SeenRequest, faults
 

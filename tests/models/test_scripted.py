@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.errors import BadInput
 from loopwright.models import Scripted, catalogue

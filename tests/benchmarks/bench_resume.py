@@ -1,0 +1,79 @@
+"""A run that was broken off after 200 turns: open the file, load, and go on to the end."""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, closing
+from pathlib import Path
+from typing import Any
+
+import floor
+from work import loop, model, task
+
+from loopwright import Log, Outcome
+
+TURNS = 200
+WEATHER = task()
+
+
+async def _broken_off(log: Log) -> None:
+    async with aclosing(loop(model(TURNS), log).steps(WEATHER)) as steps:
+        async for run in steps:
+            if run.spent.tool_calls == TURNS:
+                return
+
+
+def _cut(path: Path) -> str:
+    """Make the file; the id of the run in it."""
+    with closing(Log(path, "process")) as log:
+        asyncio.run(_broken_off(log))
+        return log.runs()[0]
+
+
+def _copied(cut: Path, numbered: Iterator[Path]) -> Path:
+    return shutil.copy(cut, next(numbered))
+
+
+def bench_load_200_turns(in_turns: Any, numbered: Iterator[Path]) -> None:
+    cut = next(numbered)
+    run_id = _cut(cut)
+
+    def ours() -> None:
+        with closing(Log(cut, "process")) as log:
+            assert log.run(run_id, WEATHER).spent.tool_calls == TURNS
+
+    def by_hand() -> None:
+        with closing(sqlite3.connect(cut)) as connection:
+            assert floor.read(connection)
+
+    in_turns(
+        f"open and load a run of {TURNS} turns",
+        lambda: ours,
+        lambda: by_hand,
+        rounds=30,
+        unit="ms",
+        scale=1e3,
+    )
+
+
+def bench_resume_200_turns(in_turns: Any, numbered: Iterator[Path]) -> None:
+    cut = next(numbered)
+    run_id = _cut(cut)
+    planned = floor.plan(next(numbered), model(TURNS))
+
+    def ours() -> Callable[[], object]:
+        path = _copied(cut, numbered)
+
+        def timed() -> None:
+            with closing(Log(path, "process")) as log:
+                run = loop(model(TURNS), log).resume_now(run_id, WEATHER)
+            assert run.outcome is Outcome.accepted
+
+        return timed
+
+    def by_hand() -> Callable[[], object]:
+        path = _copied(cut, numbered)
+        return lambda: asyncio.run(floor.resumed(path, planned, model(TURNS)))
+
+    in_turns(f"resume a run of {TURNS} turns", ours, by_hand, rounds=30, unit="ms", scale=1e3)

@@ -1,0 +1,54 @@
+"""The work that is measured: the same model and tool for us and for the floor."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from loopwright import Budget, Log, Loop, Task, unlimited
+from loopwright.calls import ToolCall
+from loopwright.models import Scripted
+from loopwright.tools import tool
+
+PROMPT = "Compare the weather of many days."
+
+Said = ToolCall | str
+Model = Callable[[Sequence[Any]], Coroutine[Any, Any, Said]]
+"""A model as a function of the messages so far."""
+
+
+@tool(effect="read")
+async def look(city: str, day: int) -> str:
+    """Look up the weather.
+
+    Args:
+        city: The name of the city.
+        day: The number of the day.
+    """
+    return f"Light rain in {city} on day {day}, 17.5 degrees."
+
+
+def model(turns: int, latency: float = 0.0) -> Model:
+    """A model that asks for `turns` tool calls, one after the other, and then answers."""
+
+    async def says(messages: Sequence[Any]) -> Said:
+        if latency:
+            await asyncio.sleep(latency)
+        turn = len(messages) // 2
+        if turn < turns:
+            return ToolCall("call", "look", {"city": "Paris", "day": turn})
+        return "It rained."
+
+    return says
+
+
+def task() -> Task:
+    """A task that no limit stops."""
+    limits = ("usd", "tokens", "seconds", "model_calls", "tool_calls", "steps")
+    return Task(
+        PROMPT, name="weather", tools=[look], limits=Budget(**dict.fromkeys(limits, unlimited))
+    )
+
+
+def loop(says: Model, log: Log | None = None) -> Loop:
+    """A loop with that model; it keeps `requests`, so take a new one for each round."""
+    return Loop(Scripted(lambda request: says(request.messages)), log=log)
