@@ -24,6 +24,7 @@ from loopwright.tools import tool
 
 set_price("world:weak", 0, 0)
 set_price("world:strong", 0, 0)
+set_price("world:world", 0, 0)
 
 
 class Outside:
@@ -123,19 +124,35 @@ def the_loop(folder: Path) -> Loop:
     )
 
 
-def forked(work: Callable[[], object]) -> int:
-    """The exit status of a process that does this work, negative if it was killed."""
+def launched(work: Callable[[], object]) -> int:
+    """A process that does this work, and nothing of what the tests would do after it."""
     sys.stdout.flush()
     child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    if child:
+        return child
+    signal.alarm(60)
+    try:
+        work()
+    except RunTaken as taken:
+        print(taken, file=sys.stderr)
+        os._exit(TAKEN)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+TAKEN = 7
+
+
+def ended(child: int) -> int:
+    """The exit status of a process when it has ended, negative if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def forked(work: Callable[[], object]) -> int:
+    """The exit status of a process that does this work."""
+    return ended(launched(work))
 
 
 def carry(folder: Path, statement: int | None = None) -> None:
@@ -348,13 +365,19 @@ class Waits:
         return Reply((Text("done"),), "stop", Usage(1))
 
 
-def taken(folder: Path) -> None:
-    """Start a run that will be taken over; write down what this process is told then."""
+def waits(folder: Path) -> None:
+    """Start the run or go on with it; what this process is told if it loses it is written down."""
     loop = Loop(Waits(folder), log=folder / "runs.db")
+    assert loop.log is not None
+    runs = loop.log.runs()
     try:
-        loop.run_now(slow_task(folder))
+        if runs:
+            loop.resume_now(runs[0], slow_task(folder))
+        else:
+            loop.run_now(slow_task(folder))
     except RunTaken as error:
         (folder / "told").write_text(str(error))
+        raise
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -367,26 +390,18 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def test_of_two_processes_one_goes_on_and_the_other_stops_before_it_acts(tmp_path: Path) -> None:
     outside = Outside(tmp_path)
-    first = os.fork()
-    if first == 0:
-        taken(tmp_path)
-        os._exit(0)
+    first = launched(lambda: waits(tmp_path))
     wait_for(lambda: f"wait {first}" in outside.noted())
-    second = os.fork()
-    if second == 0:
-        loop = Loop(Waits(tmp_path), log=tmp_path / "runs.db")
-        assert loop.log is not None
-        run = loop.resume_now(loop.log.runs()[0], slow_task(tmp_path))
-        os._exit(0 if run.output == "done" else 1)
+    second = launched(lambda: waits(tmp_path))
     wait_for(lambda: f"wait {second}" in outside.noted())
     (tmp_path / "go").touch()
-    assert os.waitpid(second, 0)[1] == 0
-    assert os.waitpid(first, 0)[1] == 0
+    assert ended(second) == 0
+    assert ended(first) == TAKEN
     log = Log(tmp_path / "runs.db")
     (run_id,) = log.runs()
     told = (tmp_path / "told").read_text()
     assert told.startswith(f"run {run_id} was carried on by ")
-    assert f"process {second}: its event 6 (Returned) is there already" in told
+    assert f"process {second}, which has written event 5: this process was about to" in told
     assert outside.noted().count(f"model {first}") == 1
     assert log.run(run_id).outcome is Outcome.accepted
     log.close()
@@ -396,17 +411,8 @@ def test_two_processes_that_resume_at_the_same_time(tmp_path: Path) -> None:
     """However they interleave, the log stays whole, and each event is written by one of them."""
     assert forked(lambda: carry(tmp_path)) == 0
     answer(tmp_path)
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            try:
-                carry(tmp_path)
-            except RunTaken:
-                os._exit(7)
-            os._exit(0)
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    assert set(codes) <= {0, 7}
+    children = [launched(lambda: carry(tmp_path)) for _ in range(2)]
+    codes = [ended(child) for child in children]
+    assert set(codes) <= {0, TAKEN}
     assert 0 in codes
     check(tmp_path, finished(tmp_path))

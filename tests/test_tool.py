@@ -8,7 +8,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Optional, TypedDict, Unpack
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Optional, TypedDict
 
 import pydantic
 import pytest
@@ -50,10 +50,7 @@ def defaults(a: int = 1, b: str | None = None, c: list[int] = [1]) -> str: ...  
 def positional(a: int, b: int = 2, /, c: int = 3) -> str: ...
 def named(*, a: int, b: int = 2) -> str: ...
 def mixed(a: int, /, b: int, *, c: int) -> str: ...
-def rest(a: int, *more: int) -> str: ...
-def options(a: int, **more: int) -> str: ...
-def everything(a: int, /, b: int = 2, *more: int, c: int = 3, **others: str) -> str: ...
-def unpacked(**filters: Unpack[Filters]) -> str: ...
+def everything(a: int, /, b: int = 2, *, c: int = 3, d: str) -> str: ...
 def classes(place: Place, spot: Spot, filters: Filters) -> str: ...
 def optional(place: Optional[Place] = None) -> str: ...  # noqa: UP045
 def implicit(place: Place = None) -> str: ...  # type: ignore[assignment]
@@ -101,11 +98,7 @@ SIGNATURES: list[tuple[Any, dict[str, Any], tuple[Any, ...], dict[str, Any]]] = 
     (positional, {"a": 1, "c": 9}, (1, 2, 9), {}),
     (named, {"a": 1}, (), {"a": 1, "b": 2}),
     (mixed, {"a": 1, "b": 2, "c": 3}, (1, 2), {"c": 3}),
-    (rest, {"a": 1}, (1,), {}),
-    (rest, {"a": 1, "more": [2, 3]}, (1, 2, 3), {}),
-    (options, {"a": 1, "more": {"x": 2}}, (1,), {"x": 2}),
-    (everything, {"a": 1, "more": [5], "others": {"a": "z"}}, (1, 2, 5), {"c": 3, "a": "z"}),
-    (unpacked, {"filters": {"limit": 3}}, (), {"limit": 3}),
+    (everything, {"a": 1, "d": "z"}, (1, 2), {"c": 3, "d": "z"}),
     (
         classes,
         {"place": {"city": "Ulm"}, "spot": {"x": 1}, "filters": {"limit": 1}},
@@ -156,11 +149,11 @@ def test_arguments_are_bound(
     assert made.spec.schema["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("function", [plain, everything, classes, unpacked, union, sequence])
+@pytest.mark.parametrize("function", [plain, everything, classes, union, sequence])
 @settings(deadline=None, max_examples=30)
 @given(
     st.dictionaries(
-        st.sampled_from(["a", "b", "c", "more", "others", "place", "spot", "filters", "days", "?"]),
+        st.sampled_from(["a", "b", "c", "d", "place", "spot", "filters", "days", "?"]),
         st.recursive(
             st.none() | st.integers() | st.text() | st.floats(),
             lambda inner: (
@@ -196,12 +189,12 @@ MISFITS: list[tuple[Any, Any, list[str]]] = [
             "filters.order: Input should be 'up' or 'down', not 'left'",
         ],
     ),
-    (everything, {"a": 1, "more": [1, "b"]}, ["more.1: Input should be a valid integer, not 'b'"]),
-    (everything, {"a": 1, "others": {"b": "x"}}, ["b: Given twice"]),
+    (anything, {"a": 1, "b": [1]}, ["b: Input should be an object, not [1]"]),
     (sequence, {"days": ["soon"], "unit": []}, ["days.0: Input should be a valid date in the "
      "format YYYY-MM-DD, input is too short, not 'soon'"]),
     (union, {"a": 1.5},
-     ["a: Input should fit one of int, Place, list[str], not 1.5"]),
+     ["a: Input should fit one of int (Input should be a valid integer), "
+      "list[str] (Input should be a valid array), Place (Input should be an object)"]),
 ]  # fmt: skip
 
 
@@ -225,8 +218,28 @@ def test_a_tool_that_changes_its_arguments_changes_no_history() -> None:
 # ------------------------------------------------------------------------- refused when decorated
 
 
+class Shop:
+    def __init__(self, stock: int) -> None:
+        self.stock = stock
+
+    def left(self, sold: int) -> int: ...
+
+    async def order(self, many: int) -> int:
+        return self.stock + many
+
+    @classmethod
+    def called(cls, loud: bool = False) -> str:
+        return cls.__name__.upper() if loud else cls.__name__
+
+    @staticmethod
+    @tool
+    def hours(day: str) -> str:
+        return day
+
+
 def untyped(a, b: int): ...  # type: ignore[no-untyped-def]
-def untyped_rest(*args): ...  # type: ignore[no-untyped-def]
+def rest(a: int, *more: int) -> str: ...
+def options(a: int, **more: int) -> str: ...
 def held(a: int, callback: Callable[[int], int]) -> str: ...
 def opened(file: object, stream: Iterator[int]) -> str: ...
 def unknown(a: "Nowhere") -> str: ...  # type: ignore[name-defined]  # noqa: F821
@@ -243,7 +256,10 @@ async def streaming(a: int) -> Any:
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (untyped, {}, "untyped: the parameter a has no type: write a: str, for example"),
-    (untyped_rest, {}, "untyped_rest: the parameter args has no type"),
+    (rest, {}, r"rest: \*more: int cannot be told: give it a parameter that is a list or dict"),
+    (options, {}, r"options: \*\*more: int cannot be told"),
+    (Shop.left, {}, r"left: the parameter self has no type: write tool\(thing.method\)"),
+    (vars(Shop)["called"], {}, "cannot be a tool: decorate a function"),
     (held, {}, "held: the parameter callback: .*cannot be held in JSON"),
     (opened, {}, "opened: the parameter stream: .*cannot be held in JSON"),
     (unknown, {}, "unknown: name 'Nowhere' is not defined"),
@@ -378,56 +394,18 @@ def test_an_async_function_is_known_as_one(function: Any, asynchronous: bool) ->
     assert tool(function).asynchronous is asynchronous
 
 
-class Shop:
-    def __init__(self, stock: int) -> None:
-        self.stock = stock
-
-    @tool(effect="read")
-    def left(self, sold: int) -> int:
-        """What is left."""
-        return self.stock - sold
-
-    @tool
-    async def order(self, many: int) -> int:
-        return self.stock + many
-
-    @tool
-    @classmethod
-    def called(cls, loud: bool = False) -> str:
-        return cls.__name__.upper() if loud else cls.__name__
-
-    @tool
-    @staticmethod
-    def hours(day: str) -> str:
-        return day
-
-    @staticmethod
-    @tool
-    def phone(area: int) -> int:
-        return area
-
-
-def test_a_method_is_a_tool_of_its_instance() -> None:
-    one, two = Shop(5), Shop(9)
-    assert isinstance(one.left, Tool)
-    assert (one.left(1), two.left(1), one.left.function(2)) == (4, 8, 3)
-    assert list(one.left.spec.schema["properties"]) == ["sold"]
-    assert one.left.bind({"sold": 1}) == ((1,), {})
-    assert asyncio.run(one.order(1)) == 6
-    assert one.order.asynchronous
-    assert Shop.left(one, 1) == 4
-
-
-def test_static_and_class_methods_are_tools() -> None:
-    assert Shop.called(loud=True) == Shop(1).called(loud=True) == "SHOP"
-    assert Shop.hours("Monday") == Shop(1).hours("Monday") == "Monday"
-    assert Shop.phone(1) == Shop(1).phone(1) == 1
-    assert list(Shop(1).phone.spec.schema["properties"]) == ["area"]
-
-
 def test_a_bound_method_is_a_tool() -> None:
     made = tool(Adder(3).add)
     assert (made(4), made.name, made.description) == (7, "add", "Adds to the base.")
+    order = tool(Shop(5).order)
+    assert (order.asynchronous, list(order.spec.schema["properties"])) == (True, ["many"])
+    assert asyncio.run(order(1)) == 6
+
+
+def test_static_and_class_methods_are_tools() -> None:
+    assert (Shop.hours("Monday"), Shop(1).hours.name) == ("Monday", "hours")
+    assert tool(Shop.called).bind({"loud": True}) == ((True,), {})
+    assert tool(Shop(1).called)(loud=True) == "SHOP"
 
 
 def test_a_tool_can_be_made_again_with_other_options() -> None:
@@ -435,16 +413,18 @@ def test_a_tool_can_be_made_again_with_other_options() -> None:
     assert (made.effect, made.name, made("U")) == ("read", "again", "UUU")
 
 
-def test_types_of_the_place_where_it_is_decorated_are_known() -> None:
+def test_types_are_known_that_stand_at_the_top_of_the_module() -> None:
     @frozen
     class Order:
         item: str
 
-    @tool
-    def send(order: "Order") -> str:
-        return order.item
+    def send(place: "Place", order: "Order") -> str: ...
 
-    assert send.bind({"order": {"item": "tea"}}) == ((Order("tea"),), {})
+    with pytest.raises(BadInput, match="send: name 'Order' is not defined: define it at the top"):
+        tool(send)
+    send.__annotations__["order"] = Order
+    called = tool(send).bind({"place": {"city": "Ulm"}, "order": {"item": "tea"}})
+    assert called == ((Place("Ulm"), Order("tea")), {})
 
 
 # -------------------------------------------------------------------------------------- the key
@@ -482,6 +462,18 @@ class Report:
     _secret: int = field(default=1)
 
 
+class Page(pydantic.BaseModel):
+    n: int = pydantic.Field(alias="next")
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
+
+class Vague(pydantic.BaseModel):
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def broken(self) -> int:
+        raise LookupError("no such thing")
+
+
 REPORT = Report([Place("Ulm")], dt.date(2026, 1, 2))
 TOLD = '{"places": [{"city": "Ulm", "country": "CN"}], "day": "2026-01-02", "secret": 1}'
 
@@ -510,7 +502,11 @@ def returning(annotation: Any) -> Tool:
         (Any, b"\xff", '"_w=="'),
         (Any, Unit.C, '"celsius"'),
         (Any, dt.date(2026, 1, 2), '"2026-01-02"'),
-        (Any, Spot(1), '{"x": 1, "y": 0}'),
+        (Any, Spot(1), "[1, 0]"),
+        (Any, {(1, 2): 3}, '{"1,2": 3}'),
+        (Any, {"rows": (n for n in (1, 2))}, '{"rows": [1, 2]}'),
+        (Any, Filters(limit=1), '{"limit": 1}'),
+        (Any, Page(n=1), '{"next": 1}'),
         (Any, REPORT, TOLD),
         (Report, REPORT, TOLD),
         (Any, [REPORT, {"x": REPORT}], f'[{TOLD}, {{"x": {TOLD}}}]'),
@@ -546,7 +542,7 @@ for _ in range(5000):
         deep,
         object(),
         [object()],
-        {(1, 2): 3},
+        Vague(),
         print,
         Adder(1),
         {"a": {"b": open}},
@@ -559,8 +555,8 @@ def test_what_is_no_data_is_unserialisable(value: Any) -> None:
         returning(Any).render(value)
 
 
-def test_it_is_said_where_it_is() -> None:
-    with pytest.raises(BadInput, match="contains itself at a"):
+def test_it_is_said_what_it_is() -> None:
+    with pytest.raises(BadInput, match="Circular reference"):
         returning(Any).render({"a": cyclic})
-    with pytest.raises(BadInput, match=r"builtin_function_or_method .* at a\.0"):
+    with pytest.raises(BadInput, match="a builtin_function_or_method is no data"):
         returning(Any).render({"a": [print]})

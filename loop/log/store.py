@@ -221,9 +221,9 @@ class Recorded(Through):
 
     def _taken(self, run: Run, event: Event) -> str:
         return (
-            f"run {run.run_id} was carried on by {self.log.holder(run.run_id)}: its event "
-            f"{run.seq + 1} ({type(event).__name__}) is there already, so this process stops "
-            "before it does anything more"
+            f"run {run.run_id} was carried on by {self.log.holder(run.run_id)}, which has written "
+            f"event {run.seq + 1}: this process was about to write {type(event).__name__} there, "
+            "and stops before it does anything more"
         )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def _cut(path: Path) -> str:
 
 
 def _copied(cut: Path, numbered: Iterator[Path]) -> Path:
-    return shutil.copy(cut, next(numbered))
+    return Path(shutil.copy(cut, next(numbered)))
 
 
 def bench_load_200_turns(in_turns: Any, numbered: Iterator[Path]) -> None:
@@ -57,23 +58,31 @@ def bench_load_200_turns(in_turns: Any, numbered: Iterator[Path]) -> None:
     )
 
 
+def _resumed(log: Log, run_id: str) -> None:
+    run = loop(model(TURNS), log).resume_now(run_id, WEATHER)
+    assert run.outcome is Outcome.accepted
+
+
 def bench_resume_200_turns(in_turns: Any, numbered: Iterator[Path]) -> None:
     cut = next(numbered)
     run_id = _cut(cut)
-    planned = floor.plan(next(numbered), model(TURNS))
+    with closing(floor.Noted(_copied(cut, numbered))) as noted:
+        _resumed(noted, run_id)
+        planned = floor.written_by(noted)
 
-    def ours() -> Callable[[], object]:
-        path = _copied(cut, numbered)
+    def ours(path: Path) -> None:
+        with closing(Log(path, "process")) as log:
+            _resumed(log, run_id)
 
-        def timed() -> None:
-            with closing(Log(path, "process")) as log:
-                run = loop(model(TURNS), log).resume_now(run_id, WEATHER)
-            assert run.outcome is Outcome.accepted
+    def by_hand(path: Path) -> None:
+        with closing(floor.File(path, "process", new=False)) as file:
+            asyncio.run(floor.resumed(model(TURNS), file, planned, run_id))
 
-        return timed
-
-    def by_hand() -> Callable[[], object]:
-        path = _copied(cut, numbered)
-        return lambda: asyncio.run(floor.resumed(path, planned, model(TURNS)))
-
-    in_turns(f"resume a run of {TURNS} turns", ours, by_hand, rounds=30, unit="ms", scale=1e3)
+    in_turns(
+        f"resume a run of {TURNS} turns",
+        lambda: partial(ours, _copied(cut, numbered)),
+        lambda: partial(by_hand, _copied(cut, numbered)),
+        rounds=30,
+        unit="ms",
+        scale=1e3,
+    )

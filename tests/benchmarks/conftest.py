@@ -45,28 +45,29 @@ class InTurns:
     ) -> None:
         """Add the row `what`: the medians, in seconds times `scale`.
 
-        Which of the two goes first alternates; the first round of each only warms up.
+        The first round of each only warms up.
         """
-        timed: dict[Prepare, list[float]] = {ours: [], floor: []}
-        for i in range(rounds + 1):
-            for contender in (ours, floor) if i % 2 else (floor, ours):
-                timed[contender].append(_seconds(contender))
-        mine, other = timed[ours][1:], timed[floor][1:]
+        mine: list[float] = []
+        other: list[float] = []
+
+        def between() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            by_hand = floor()
+            gc.collect()
+            _timed(by_hand, other)
+            timed = ours()
+            gc.collect()
+            return (timed, mine), {}
+
+        self._benchmark.pedantic(_timed, setup=between, rounds=rounds, warmup_rounds=1)
+        mine, other = mine[-rounds:], other[-rounds:]
         fastest = min(mine) / min(other)
         self._ratios.add(what, unit, median(mine) * scale, median(other) * scale, fastest)
-        self._benchmark.pedantic(_called, setup=lambda: ((ours(),), {}), rounds=min(rounds, 5))
 
 
-def _seconds(contender: Prepare) -> float:
-    timed = contender()
-    gc.collect()
+def _timed(timed: Callable[[], object], seconds: list[float]) -> None:
     begun = time.perf_counter()
     timed()
-    return time.perf_counter() - begun
-
-
-def _called(timed: Callable[[], object]) -> None:
-    timed()
+    seconds.append(time.perf_counter() - begun)
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from work import PROMPT, Model, look, loop, task
 
@@ -41,14 +41,15 @@ class Noted(Log):
 
 def plan(path: Path, says: Model) -> Plan:
     """What a run with this model writes, as plain data, for the floor to write the same."""
-    log = Noted(path)
-    with closing(log):
+    with closing(Noted(path)) as log:
         loop(says, log).run_now(task())
-        query = "select type, call, data from events order by run, seq"
-        rows = [
-            (kind, call, json.loads(data)) for kind, call, data in log.connection.execute(query)
-        ]
-    due = iter(rows)
+        return written_by(log)
+
+
+def written_by(log: Noted) -> Plan:
+    """What the only run of the file has written through `log`."""
+    rows = [(kind, call, json.loads(data)) for kind, call, data in _rows(log.connection)]
+    due = iter(rows[len(rows) - sum(log.sizes) :])
     planned: Plan = [[]]
     for size in log.sizes:
         planned[-1].append([next(due) for _ in range(size)])
@@ -57,11 +58,21 @@ def plan(path: Path, says: Model) -> Plan:
     return planned
 
 
+def read(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The data of all events of the only run."""
+    return [json.loads(data) for _, _, data in _rows(connection)]
+
+
+def _rows(connection: sqlite3.Connection) -> list[tuple[str, str | None, str]]:
+    return connection.execute("select type, call, data from events order by run, seq").fetchall()
+
+
 class File:
     """A file with our table; each transaction is durable when `write` returns."""
 
-    def __init__(self, path: Path, durability: Durability) -> None:
-        Log(path, durability).close()
+    def __init__(self, path: Path, durability: Durability, new: bool = True) -> None:
+        if new:
+            Log(path, durability).close()
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("pragma journal_mode = wal")
         self.connection.execute(f"pragma synchronous = {_SYNCHRONOUS[durability]}")
@@ -114,10 +125,8 @@ def _written(run: str, seq: int, rows: list[Row]) -> list[tuple[Any, ...]]:
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Writes(Protocol):
-    """What a run calls before each call that it makes, and at its end."""
-
-    async def __call__(self) -> None: ...
+Write = Callable[[], Awaitable[None]]
+"""What a run calls before each call that it makes, and at its end."""
 
 
 async def run(says: Model) -> list[Any]:
@@ -133,8 +142,17 @@ async def run(says: Model) -> list[Any]:
 
 async def logged(says: Model, file: File, planned: Plan) -> list[Any]:
     """The same, and the same transactions as ours are written before each call."""
-    messages: list[Any] = [PROMPT]
-    write = _writer(file, planned)
+    return await _on([PROMPT], says, _writer(file, planned, f"{next(_NUMBERS):020}"))
+
+
+async def resumed(says: Model, file: File, planned: Plan, run: str) -> list[Any]:
+    """Read what is in the file, and go on to the end."""
+    events = read(file.connection)
+    messages = [PROMPT, *(event["result"] for event in events if "result" in event)]
+    return await _on(messages, says, _writer(file, planned, run, len(events)))
+
+
+async def _on(messages: list[Any], says: Model, write: Write) -> list[Any]:
     while True:
         await write()
         said = await says(messages)
@@ -146,34 +164,13 @@ async def logged(says: Model, file: File, planned: Plan) -> list[Any]:
         messages.append(await look.function(**said.arguments))
 
 
-def _writer(file: File, planned: Plan, written: int = 0) -> Writes:
-    name = f"{next(_NUMBERS):020}"
-    steps: Iterator[list[list[Row]]] = iter(planned)
+def _writer(file: File, planned: Plan, run: str, written: int = 0) -> Write:
+    steps = iter(planned)
 
     async def write() -> None:
         nonlocal written
         for rows in next(steps):
-            await file.write(name, written, rows)
+            await file.write(run, written, rows)
             written += len(rows)
 
     return write
-
-
-async def resumed(path: Path, planned: Plan, says: Model) -> list[Any]:
-    """Open the file, read what is there, and go on to the end: one more reply."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("pragma synchronous = normal")
-        events = read(connection)
-        messages = [event for event in events if "result" in event]
-        for rows in planned[-2]:
-            connection.executemany(_INSERT, _written("resumed", 0, rows))
-        messages.append(await says([PROMPT, *messages]))
-        for rows in planned[-1]:
-            connection.executemany(_INSERT, _written("resumed", 100, rows))
-    return messages
-
-
-def read(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    """All events of the only run, parsed."""
-    query = "select type, time, data from events order by run, seq"
-    return [json.loads(data) for _, _, data in connection.execute(query).fetchall()]

@@ -43,10 +43,15 @@ def model(turns: int, latency: float = 0.0) -> Model:
 
 def task() -> Task:
     """A task that no limit stops."""
-    limits = ("usd", "tokens", "seconds", "model_calls", "tool_calls", "steps")
-    return Task(
-        PROMPT, name="weather", tools=[look], limits=Budget(**dict.fromkeys(limits, unlimited))
+    free = Budget(
+        usd=unlimited,
+        tokens=unlimited,
+        seconds=unlimited,
+        model_calls=unlimited,
+        tool_calls=unlimited,
+        steps=unlimited,
     )
+    return Task(PROMPT, name="weather", tools=[look], limits=free)
 
 
 def loop(says: Model, log: Log | None = None) -> Loop:

@@ -1,0 +1,164 @@
+"""A turn through the real SDKs, to a server on this machine, by the number of turns of the run.
+
+The floor posts the whole conversation through the same client, and reads the events of the stream.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from loopwright import Loop, Outcome
+from loopwright.models.rehearsal import CallTool, Rehearsal, SeenRequest, Step
+from work import PROMPT, look, task
+
+TURNS = (10, 50, 200)
+WEATHER = task()
+
+Json = dict[str, Any]
+
+
+class Wire(NamedTuple):
+    """How to speak to one vendor by hand."""
+
+    model: str
+    path: str
+    history: str
+    client: Callable[[Rehearsal], Any]
+    tool: Json
+    more: Json
+    said: Callable[[list[Json]], tuple[list[Json], Json | None]]
+    result: Callable[[Json, str], Json]
+
+
+def _script(turns: int) -> Callable[[SeenRequest], Step]:
+    def step(seen: SeenRequest) -> Step:
+        day = len(seen.results)
+        return CallTool("look", {"city": "Paris", "day": day}) if day < turns else "It rained."
+
+    return step
+
+
+def _anthropic(rehearsal: Rehearsal) -> Any:
+    import anthropic
+
+    return anthropic.AsyncAnthropic(base_url=rehearsal.url, api_key="none", max_retries=0)
+
+
+def _openai(rehearsal: Rehearsal) -> Any:
+    import openai
+
+    return openai.AsyncOpenAI(base_url=f"{rehearsal.url}/v1", api_key="none", max_retries=0)
+
+
+def _of_anthropic(events: list[Json]) -> tuple[list[Json], Json | None]:
+    """What goes into the history, and the tool call in it, if there is one."""
+    block = next(e["content_block"] for e in events if e["type"] == "content_block_start")
+    deltas = [e["delta"] for e in events if e["type"] == "content_block_delta"]
+    if block["type"] != "tool_use":
+        block = {"type": "text", "text": "".join(delta["text"] for delta in deltas)}
+        return [{"role": "assistant", "content": [block]}], None
+    arguments = json.loads("".join(delta["partial_json"] for delta in deltas))
+    block = {"type": "tool_use", "id": block["id"], "name": block["name"], "input": arguments}
+    return [{"role": "assistant", "content": [block]}], {"id": block["id"], "arguments": arguments}
+
+
+def _of_openai(events: list[Json]) -> tuple[list[Json], Json | None]:
+    """What goes into the history, and the tool call in it, if there is one."""
+    output: list[Json] = events[-1]["response"]["output"]
+    calls = [item for item in output if item["type"] == "function_call"]
+    if not calls:
+        return output, None
+    return output, {"id": calls[0]["call_id"], "arguments": json.loads(calls[0]["arguments"])}
+
+
+def _result_anthropic(call: Json, content: str) -> Json:
+    block = {"type": "tool_result", "tool_use_id": call["id"], "content": content}
+    return {"role": "user", "content": [block]}
+
+
+def _result_openai(call: Json, content: str) -> Json:
+    return {"type": "function_call_output", "call_id": call["id"], "output": content}
+
+
+_ABOUT = {"name": look.spec.name, "description": look.spec.description}
+
+WIRES = {
+    "anthropic": Wire(
+        "claude-haiku-4-5",
+        "/v1/messages",
+        "messages",
+        _anthropic,
+        {**_ABOUT, "input_schema": look.spec.schema},
+        {"max_tokens": 4096},
+        _of_anthropic,
+        _result_anthropic,
+    ),
+    "openai": Wire(
+        "gpt-6-luna",
+        "/responses",
+        "input",
+        _openai,
+        {**_ABOUT, "type": "function", "parameters": look.spec.schema},
+        {"max_output_tokens": 4096, "store": False},
+        _of_openai,
+        _result_openai,
+    ),
+}
+
+
+async def _by_hand(wire: Wire, client: Any) -> None:
+    history: list[Json] = [{"role": "user", "content": PROMPT}]
+    body = {"model": wire.model, "stream": True, "tools": [wire.tool], **wire.more}
+    async with client:
+        while True:
+            events = await _posted(client, wire.path, {**body, wire.history: history})
+            said, call = wire.said(events)
+            history += said
+            if call is None:
+                return
+            history.append(wire.result(call, await look.function(**call["arguments"])))
+
+
+async def _posted(client: Any, path: str, body: Json) -> list[Json]:
+    import httpx2
+
+    response = await client.post(
+        path, content=json.dumps(body).encode(), cast_to=httpx2.Response, stream=True
+    )
+    content = b"".join([chunk async for chunk in response.aiter_bytes()])
+    await response.aclose()
+    return [json.loads(line[5:]) for line in content.splitlines() if line.startswith(b"data:")]
+
+
+@pytest.mark.parametrize("name", WIRES)
+@pytest.mark.parametrize("turns", TURNS)
+def bench_turn_through_the_sdk(in_turns: Any, name: str, turns: int) -> None:
+    wire = WIRES[name]
+    with Rehearsal(_script(turns)) as rehearsal:
+
+        def ours() -> Callable[[], object]:
+            provider = rehearsal.anthropic() if name == "anthropic" else rehearsal.openai()
+            loop = Loop(f"{name}:{wire.model}", providers=[provider])
+
+            def timed() -> None:
+                run = loop.run_now(WEATHER)
+                assert run.outcome is Outcome.accepted, run.why
+                assert run.spent.tool_calls == turns
+
+            return timed
+
+        def by_hand() -> Callable[[], object]:
+            rehearsal.requests.clear()
+            client = wire.client(rehearsal)
+            return lambda: asyncio.run(_by_hand(wire, client))
+
+        in_turns(
+            f"turn through {name}, in memory, K={turns}",
+            ours,
+            by_hand,
+            rounds=max(5, 100 // turns),
+            unit="µs",
+            scale=1e6 / turns,
+        )
