@@ -28,12 +28,14 @@ from typing import (
 
 import attrs
 from attrs import define, field
+
 from loopwright.errors import BadInput
 from loopwright.keys import REQUIRED, Key, documented, filled, hints_of, keys_of
 
 LABEL = "\0or "
 """Begins the name of a union's alternative in pydantic's paths, to tell it from a key."""
 
+CONFIG: Any = {"ser_json_bytes": "base64", "val_json_bytes": "base64", "allow_inf_nan": False}
 _TAG = "is"
 _QUALIFIERS = (Required, NotRequired, Final)
 _REFUSED = (type, abc.Callable, abc.Iterator, abc.Generator)
@@ -43,6 +45,8 @@ _NO_TYPES = (dict, str, ForwardRef, functools.partial)
 def title_of(type_: Any) -> str:
     """The type in words, for messages and tags."""
     origin, args = get_origin(type_), get_args(type_)
+    if origin is Annotated:
+        return title_of(args[0])
     if origin in (Union, UnionType):
         return " | ".join("None" if arg is NoneType else title_of(arg) for arg in args)
     if isinstance(origin, type) and args:
@@ -110,7 +114,7 @@ class Form(_Stand):
         fields = {key.name: self._field(key, handler) for key in self.keys}
         return core_schema.no_info_after_validator_function(
             self._made,
-            core_schema.typed_dict_schema(fields, extra_behavior="forbid"),
+            core_schema.typed_dict_schema(fields, extra_behavior="forbid", config=CONFIG),
             serialization=core_schema.wrap_serializer_function_ser_schema(self._taken),
         )
 
@@ -220,13 +224,12 @@ class Reading:
 
     def _union(self, args: tuple[Any, ...]) -> Any:
         """The alternatives by name; several forms are one of them, and told apart by a key."""
-        read = {arg: self.read(arg) for arg in args}
-        forms = [one for one in read.values() if isinstance(one, Form)]
-        kinds = {title_of(a): one for a, one in read.items() if a is not NoneType}
+        kinds = [(title_of(arg), self.read(arg)) for arg in args if arg is not NoneType]
+        forms = [one for _, one in kinds if isinstance(one, Form)]
         if len(forms) > 1:
-            kinds = {name: one for name, one in kinds.items() if one not in forms}
-            kinds[" | ".join(form.name for form in forms)] = self._apart(forms)
-        nothing = [None] if NoneType in read else []
+            kinds = [(name, one) for name, one in kinds if one not in forms]
+            kinds.append((" | ".join(form.name for form in forms), self._apart(forms)))
+        nothing = [None] if NoneType in args else []
         return Union[(*_labelled(kinds), *nothing)]
 
     def _apart(self, forms: Sequence[Form]) -> Any:
@@ -244,15 +247,17 @@ class Reading:
             custom_error_type="sign",
             custom_error_message=f"Input should be an object whose {sign!r} is one of {options}",
         )
-        return Annotated[Union[(*_labelled({f.name: f for f in signed}),)], discriminator]
+        return Annotated[
+            Union[(*_labelled([(form.name, form) for form in signed]),)], discriminator
+        ]
 
 
-def _labelled(kinds: dict[str, Any]) -> list[Any]:
+def _labelled(kinds: Sequence[tuple[str, Any]]) -> list[Any]:
     from pydantic import Tag
 
     if len(kinds) < 2:
-        return list(kinds.values())
-    return [Annotated[one, Tag(LABEL + name)] for name, one in kinds.items()]
+        return [one for _, one in kinds]
+    return [Annotated[one, Tag(LABEL + name)] for name, one in kinds]
 
 
 def _sign(forms: Sequence[Form]) -> str:

@@ -16,6 +16,7 @@ from typing import (
 
 import attrs
 from attrs import NOTHING, frozen
+
 from loopwright.errors import BadInput
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -138,7 +139,9 @@ def filled(type_: Any, given: Mapping[Any, Any]) -> Any:
     """The type with its variables replaced by what they stand for."""
     if isinstance(type_, TypeVar):
         return given.get(type_, type_)
-    free = () if isinstance(type_, type) else getattr(type_, "__parameters__", ())
+    if isinstance(type_, type):
+        return type_
+    free = getattr(type_, "__parameters__", ())
     return type_[tuple(given.get(variable, variable) for variable in free)] if free else type_
 
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 from attrs import field, frozen
+
 from loopwright import mismatch
 from loopwright.errors import BadInput, Mismatch
-from loopwright.forms import Form, Reading, no_data, title_of
+from loopwright.forms import CONFIG, Form, Reading, no_data, title_of
 from loopwright.keys import Key
 
-_CONFIG: Any = {"ser_json_bytes": "base64", "val_json_bytes": "base64", "allow_inf_nan": False}
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\r?\n(.*?)\s*```\s*", re.DOTALL | re.IGNORECASE)
 _LEFT_OUT = ("title", "discriminator")
 _NAMED = ("properties", "$defs", "patternProperties")
@@ -120,7 +120,7 @@ def _built(type_: Any, name: str) -> Schema:
     native = hasattr(getattr(type_, "__origin__", type_), "__pydantic_validator__")
     try:
         form = Reading().read(type_)
-        adapter: Any = TypeAdapter(form, config=None if native else _CONFIG)
+        adapter: Any = TypeAdapter(form, config=None if native else CONFIG)
         return Schema(name, _tidy(adapter.json_schema()), adapter)
     except BadInput:
         raise

@@ -194,7 +194,7 @@ MISFITS: list[tuple[Any, Any, list[str]]] = [
      "format YYYY-MM-DD, input is too short, not 'soon'"]),
     (union, {"a": 1.5},
      ["a: Input should fit one of int (Input should be a valid integer), "
-      "list[str] (Input should be a valid array), Place (Input should be an object)"]),
+      "Place (Input should be an object), list[str] (Input should be a valid array)"]),
 ]  # fmt: skip
 
 

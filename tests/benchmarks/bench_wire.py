@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from work import PROMPT, look, task
+
 from loopwright import Loop, Outcome
 from loopwright.models.rehearsal import CallTool, Rehearsal, SeenRequest, Step
-from work import PROMPT, look, task
 
 TURNS = (10, 50, 200)
 WEATHER = task()
