@@ -21,9 +21,18 @@ from loopwright import Log, Outcome
 from loopwright.run import Run
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["killed"])
+PROCESSES.set_forkserver_preload(["killed", "pytest"])
+"""pytest too, since each process loads what stands as the main module of its parent."""
 
 TAKEN = 7
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> None:
+    """Start the fork server with these tests on its path, which Python 3.11 does not pass on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        assert forked(int) == 0
 
 
 def launched(work: Callable[..., object], *args: Any) -> BaseProcess:
