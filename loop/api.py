@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
+from attrs import frozen
+
 from loopwright import budget, models
 from loopwright.codec import digest, plain
 from loopwright.errors import BadInput, LogError
@@ -32,6 +34,27 @@ Watch = Callable[[Run, Event], object]
 
 TICK = 0.1
 """Seconds between two looks at whether a notebook's cell was interrupted."""
+
+
+_HOST = socket.gethostname()
+
+
+@frozen
+class House:
+    """The policies under which runs stand: the user's, and around them what always holds.
+
+    `limits` are the finite limits that follow, `told` is the list in words, for the log.
+    """
+
+    policies: tuple[Policy, ...]
+    limits: Mapping[str, Any]
+    told: tuple[str, ...]
+
+    @classmethod
+    def of(cls, theirs: tuple[Policy, ...]) -> "House":
+        """The house for the user's policies."""
+        whole = (Doubt(), Fitting(), *theirs, budget.defaults(theirs))
+        return cls(whole, budget.limits(whole), tuple(map(str, whole)))
 
 
 class Loop:
@@ -68,6 +91,7 @@ class Loop:
             model = f"{model.name}:{model.name}"
         self.model = model
         self.policies = flat(policies)
+        self.house = House.of(self.policies)
         self.providers = named
         self.log = log if isinstance(log, Log | None) else Log(log, durability)
         self.ask = ask
@@ -87,10 +111,10 @@ class Loop:
 
     async def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
-        policies = self._policies(task)
+        house = self._house(task)
         port = self._port()
-        event = self._started(task, inputs, policies, port)
-        async for run in self._carried(blank(event.run, task), policies, port, event):
+        event = self._started(task, inputs, house, port)
+        async for run in self._carried(blank(event.run, task), house.policies, port, event):
             yield run
 
     async def resume(self, run_id: str, task: Task) -> Run:
@@ -108,13 +132,13 @@ class Loop:
     async def resumed_steps(self, run_id: str, task: Task) -> AsyncGenerator[Run, None]:
         """`resume`, step by step."""
         run = self._log().run(run_id, task)
-        policies = self._policies(task)
-        setting = self._setting(task, policies, run.model)
+        house = self._house(task)
+        setting = self._setting(task, house, run.model)
         if not _goes_on(run, setting):
             yield run
             return
         port = self._port()
-        async for after in self._carried(run, policies, port, Resumed(port.now(), setting)):
+        async for after in self._carried(run, house.policies, port, Resumed(port.now(), setting)):
             yield after
 
     async def map(
@@ -195,23 +219,21 @@ class Loop:
             port = Recorded(self.log, port)
         return Watched(port, self.watch) if self.watch else port
 
-    def _policies(self, task: Task) -> tuple[Policy, ...]:
-        """The user's list, with the house around it."""
-        theirs = (*self.policies, *(flat(task.limits) if task.limits else ()))
-        return (Doubt(), Fitting(), *theirs, budget.defaults(theirs))
+    def _house(self, task: Task) -> "House":
+        return House.of((*self.policies, *flat(task.limits))) if task.limits else self.house
 
-    def _setting(self, task: Task, policies: Sequence[Policy], model: str) -> Setting:
+    def _setting(self, task: Task, house: "House", model: str) -> Setting:
         return Setting(
             model=model,
-            tools={tool.spec.name: digest(tool.spec, tool.effect) for tool in task.tools.values()},
+            tools=task.digests,
             output=digest(task.schema.json) if task.schema else "",
-            limits=budget.limits(policies),
-            policies=tuple(str(policy) for policy in policies),
-            by=f"{socket.gethostname()} process {os.getpid()}",
+            limits=house.limits,
+            policies=house.told,
+            by=f"{_HOST} process {os.getpid()}",
         )
 
     def _started(
-        self, task: Task, inputs: Mapping[str, Any], policies: Sequence[Policy], port: Port
+        self, task: Task, inputs: Mapping[str, Any], house: "House", port: Port
     ) -> Started:
         prompt = task.filled(inputs)
         for model in filter(None, (getattr(check, "model", None) for check in task.checks)):
@@ -221,7 +243,7 @@ class Loop:
             run=run_id(port),
             task=task.title,
             prompt=prompt,
-            setting=self._setting(task, policies, self.model),
+            setting=self._setting(task, house, self.model),
             version=task.version,
             label=task.label,
             system=task.system,

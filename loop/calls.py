@@ -61,8 +61,8 @@ class Opaque:
 class ToolCall:
     """A model's wish that a tool be called; also the call itself.
 
-    `malformed` says why the arguments could not be read, if they could not. `effect` and `timeout`
-    (seconds) are set from the tool before anybody is asked.
+    `malformed` says why the arguments could not be read, if they could not. `effect` is set from
+    the tool before anybody is asked; `timeout` (seconds) holds in place of the tool's own.
     """
 
     id: str
@@ -75,10 +75,10 @@ class ToolCall:
 
 @frozen
 class ToolResult:
-    """What a tool gave back, as the model will read it."""
+    """What a tool gave back to `call`, as the model will read it."""
 
-    call: str
-    content: str
+    call: str = ""
+    content: str = ""
     error: bool = False
 
 

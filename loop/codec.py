@@ -128,24 +128,31 @@ def fields(value: Any) -> dict[str, Any]:
     """The fields of a frozen value that have not their default, as they are."""
     kind: Any = type(value)
     try:
-        tag, names, defaults, get = _form(kind)
+        tag, needed, names, defaults, get = _form(kind)
     except attrs.exceptions.NotAnAttrsClassError:
         raise TypeError(f"a {type(value).__name__}") from None
     data: dict[str, Any] = {"is": tag} if tag else {}
+    for name in needed:
+        data[name] = getattr(value, name)
     for name, default, held in zip(names, defaults, get(value), strict=True):
         if held is not default and held != default:
             data[name] = held
     return data
 
 
+Form = tuple[str, tuple[str, ...], tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]]
+
+
 @cache
-def _form(kind: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]]:
-    """The tag of an attrs class, and of its fields the names, the defaults and a getter."""
-    names = tuple(field.name for field in attrs.fields(kind))
-    defaults = tuple(_default(field.default) for field in attrs.fields(kind))
+def _form(kind: Any) -> Form:
+    """Of an attrs class: its tag, the fields without a default, those with, and a getter."""
+    given = attrs.fields(kind)
+    needed = tuple(field.name for field in given if field.default is attrs.NOTHING)
+    names = tuple(field.name for field in given if field.default is not attrs.NOTHING)
+    defaults = tuple(_default(field.default) for field in given if field.name in names)
     if len(names) < 2:
-        return _tag(kind), names, defaults, lambda value: tuple(getattr(value, n) for n in names)
-    return _tag(kind), names, defaults, attrgetter(*names)
+        return _tag(kind), needed, names, defaults, lambda held: [getattr(held, n) for n in names]
+    return _tag(kind), needed, names, defaults, attrgetter(*names)
 
 
 def _default(default: Any) -> Any:

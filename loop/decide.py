@@ -102,7 +102,16 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
 def _ready(call: Call, run: Run) -> Call:
     """The call as it will be made: with its quote, or its tool's effect class and timeout."""
     if isinstance(call, ModelCall):
-        return evolve(call, quote=quoted(call, run.bound(call)))
+        return ModelCall(
+            call.id,
+            call.model,
+            call.upto,
+            call.max_tokens,
+            call.timeout,
+            call.purpose,
+            call.messages,
+            quoted(call, run.bound(call)),
+        )
     if isinstance(call, ToolCall) and run.task:
         return run.task.resolved(call)
     return call

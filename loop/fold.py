@@ -250,7 +250,7 @@ def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
 
 def _resulted(run: Run, call: str, result: ToolResult) -> Run:
     """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
-    results = {**run.results, call: result}
+    results = {**run.results, call: ToolResult(call, result.content, result.error)}
     if len(results) < len(run.batch):
         return _put(run, results=results)
     run = _said(run, Message("user", tuple(results[name] for name in run.batch)))

@@ -44,11 +44,11 @@ class Live(Port):
             working = _threaded(lambda: tool.function(*args, **kwargs))
             end = "a thread cannot be stopped, so it is abandoned, outcome unknown"
         try:
-            done, _ = await asyncio.wait([working], timeout=timeout)
+            await _ended(working, timeout)
         except asyncio.CancelledError:
             await _cancelled(working)
             raise
-        if done:
+        if working.done():
             return working.result()
         if not await _cancelled(working):
             end = "it did not stop when cancelled, so it is abandoned, outcome unknown"
@@ -56,6 +56,24 @@ class Live(Port):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _ended(working: "asyncio.Future[Any]", timeout: float) -> None:
+    """Wait until the work is done, or so many seconds: `asyncio.wait` in half the time."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    working.add_done_callback(wake)
+    timer = loop.call_later(timeout, wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        working.remove_done_callback(wake)
 
 
 async def _cancelled(working: "asyncio.Future[Any]") -> bool:

@@ -99,7 +99,7 @@ class Port:
             raise
         except Exception as error:
             result, trace = _failure(call, error), traceback.format_exc()
-        seconds = round(time.perf_counter() - begun, 6)
+        seconds = round(time.perf_counter() - begun, 4)
         if isinstance(result, Failure):
             return Failed(self.now(), call.id, result, seconds, trace)
         if result is None:
@@ -146,7 +146,7 @@ class Port:
         if isinstance(value, Failure):
             return value
         try:
-            return ToolResult(call.id, shortened(tool.render(value), LARGEST_RESULT))
+            return ToolResult("", shortened(tool.render(value), LARGEST_RESULT))
         except BadInput as error:
             return Failure("tool_error", f"the tool returned what cannot be shown: {error}")
 
@@ -244,7 +244,15 @@ def run_id(port: Port) -> str:
 def timeout(run: Run, call: ModelCall | ToolCall) -> float:
     """The seconds that `call` may take: its own limit, and what is left of the run's."""
     left: float = run.limits.get("seconds", float("inf")) - run.seconds
-    return max(0.001, min(TIMEOUT if call.timeout is None else call.timeout, left))
+    return max(0.001, min(_own_timeout(run, call), left))
+
+
+def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
+    if call.timeout is not None:
+        return call.timeout
+    if isinstance(call, ToolCall) and run.task and call.name in run.task.tools:
+        return run.task.tools[call.name].timeout
+    return TIMEOUT
 
 
 def _request(run: Run, call: ModelCall, model: str) -> Request:
@@ -270,7 +278,9 @@ def _renamed(reply: Reply, prefix: str) -> Reply:
     if not reply.tool_calls:
         return reply
     blocks = [
-        evolve(block, id=f"{prefix}-{i}") if isinstance(block, ToolCall) else block
+        ToolCall(f"{prefix}-{i}", block.name, block.arguments, block.malformed)
+        if isinstance(block, ToolCall)
+        else block
         for i, block in enumerate(reply.blocks)
     ]
     return evolve(reply, blocks=blocks)

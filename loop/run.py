@@ -214,7 +214,7 @@ class Run:
         each event.
         """
         run: Run = object.__new__(Run)
-        run.__dict__.update(self.__dict__, **changes)
+        object.__setattr__(run, "__dict__", self.__dict__ | changes)
         return run
 
     def before(self, call: Call, spent: Spent) -> "Run":

@@ -83,7 +83,8 @@ class Task:
 
     From these follow `fields` (the inputs that the prompt needs), `schema` (of the output type),
     `specs` (the tools as the model sees them), `instructions` (the system text: the task's own, and
-    how a typed answer must look) and `weight` (the most tokens that these can add to a request).
+    how a typed answer must look), `weight` (the most tokens that these can add to a request) and
+    `digests` (of each tool, so that a change shows when a run is resumed).
 
     Raises `BadInput` for a prompt, tool, check or output type that cannot work.
 
@@ -105,6 +106,7 @@ class Task:
     specs: tuple[ToolSpec, ...] = field(init=False, repr=False)
     instructions: str = field(init=False, repr=False)
     weight: int = field(init=False, repr=False)
+    digests: Mapping[str, str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -125,6 +127,7 @@ class Task:
         object.__setattr__(self, "specs", tuple(tool.spec for tool in self.tools.values()))
         object.__setattr__(self, "instructions", self._instructions())
         object.__setattr__(self, "weight", self._weight())
+        object.__setattr__(self, "digests", self._digests())
 
     def _schema(self) -> Any:
         if self.output is str:
@@ -152,6 +155,9 @@ class Task:
         )
         return f"{self.system}\n\n{form}".strip()
 
+    def _digests(self) -> dict[str, str]:
+        return {name: digest(tool.spec, tool.effect) for name, tool in self.tools.items()}
+
     def _weight(self) -> int:
         tools = "".join(f"{t.name}{t.description}{encode(t.schema)}" for t in self.specs)
         return len((self.instructions + tools).encode(errors="replace")) + 64 * len(self.specs)
@@ -176,17 +182,12 @@ class Task:
         return "; ".join(said)
 
     def resolved(self, call: ToolCall) -> ToolCall:
-        """The call with its tool's effect class and timeout (seconds), if the tool is known."""
+        """The call with its tool's effect class, if the tool is known."""
         tool = self.tools.get(call.name)
         if tool is None:
             return call
         return ToolCall(
-            call.id,
-            call.name,
-            call.arguments,
-            call.malformed,
-            tool.effect,
-            tool.timeout if call.timeout is None else call.timeout,
+            call.id, call.name, call.arguments, call.malformed, tool.effect, call.timeout
         )
 
 

@@ -54,7 +54,7 @@ class Redaction:
         for secret in self.secrets:
             if secret in text:
                 text = text.replace(secret, MASK)
-        if any(prefix in text for prefix in _SHAPES):
+        if any(map(text.__contains__, _SHAPES)):
             masked = _SHAPE.sub(MASK, text)
             return text if masked == text else masked
         return text

@@ -109,7 +109,7 @@ class Log:
         """The events without secrets. What is written is what counts as a fact from then on."""
         masked = self.redaction.masked
         return [
-            _event(type(event).__name__, event.time, masked(_text(event, None)), {})
+            _event(type(event).__name__, event.time, _about(event), masked(_text(event, None)), {})
             for event in events
         ]
 
@@ -130,14 +130,14 @@ class Log:
     def events(self, run: str) -> list[Event]:
         """All events of a run, in order. Raises `RunNotFound`."""
         with self._writing.lock:
-            query = "select type, time, data from events where run = ? order by seq"
+            query = "select type, time, call, data from events where run = ? order by seq"
             rows = self.connection.execute(query, (run,)).fetchall()
         if not rows:
             raise RunNotFound(
                 f"{self.path} holds no run {run!r}; `select run from runs` lists them"
             )
         parts = _Parts(self)
-        return [_event(kind, time, data, parts) for kind, time, data in rows]
+        return [_event(kind, at, call, data, parts) for kind, at, call, data in rows]
 
     def run(self, run: str, task: Task | None = None) -> Run:
         """A run as the log has it; with its `task` its output is of the task's type."""
@@ -284,18 +284,26 @@ class _Writing:
         self.looked = now
 
 
+_ABOUT_CALLS = {"Returned", "Failed", "Paused"}
+"""Events that name a call: its id stands in the column `call`, and not in the JSON as well."""
+
+
 def _text(event: Event, parts: dict[str, str] | None) -> str:
-    """The JSON of an event, without its time, which has a column of its own."""
+    """The JSON of an event, without what has a column of its own."""
     data = fields(event)
     del data["time"]
+    if type(event).__name__ in _ABOUT_CALLS:
+        del data["call"]
     return encode(data, parts)
 
 
-def _event(kind: str, time: float, text: str, parts: dict[str, str]) -> Event:
+def _event(kind: str, time: float, call: str | None, text: str, parts: dict[str, str]) -> Event:
     if kind not in EVENTS:
         raise LogError(f"the log holds an event of the unknown type {kind!r}: upgrade loopwright")
     data = decode(text, parts.__getitem__)
     data["time"] = time
+    if kind in _ABOUT_CALLS:
+        data["call"] = call
     event: Event = revive(EVENTS[kind], data)
     return event
 
