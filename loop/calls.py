@@ -216,7 +216,8 @@ Call = ModelCall | ToolCall | Question | Sleep
 
 @frozen
 class Reply:
-    """What the model said. `model` is the one that the provider says it served."""
+    """What the model said. `model` is the one that the provider says it served; in the events it is
+    left out where it is the one that was asked for."""
 
     blocks: tuple[Block, ...] = field(default=(), converter=_blocks)
     finish: Finish = "stop"

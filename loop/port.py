@@ -270,20 +270,20 @@ def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returne
         cost = catalogue.cost(call.model, reply.model, reply.usage, reply.tier)
     except BadInput:
         cost = Cost(table="unpriced")  # allowed by a budget, else the call had not been made
-    return Returned(now, call.id, _renamed(reply, call.id), seconds, cost)
+    return Returned(now, call.id, _own(reply, call), seconds, cost)
 
 
-def _renamed(reply: Reply, prefix: str) -> Reply:
-    """Tool calls get ids of our own: real providers repeat theirs, in one reply and over many."""
-    if not reply.tool_calls:
-        return reply
-    blocks = [
-        ToolCall(f"{prefix}-{i}", block.name, block.arguments, block.malformed)
+def _own(reply: Reply, call: ModelCall) -> Reply:
+    """The reply as it is kept. The model is named where it is not the one that was asked, and tool
+    calls get ids of our own: real providers repeat theirs, in one reply and over many."""
+    blocks = tuple(
+        ToolCall(f"{call.id}-{i}", block.name, block.arguments, block.malformed)
         if isinstance(block, ToolCall)
         else block
         for i, block in enumerate(reply.blocks)
-    ]
-    return evolve(reply, blocks=blocks)
+    )
+    served = "" if call.model.endswith(f":{reply.model}") else reply.model
+    return evolve(reply, blocks=blocks, model=served)
 
 
 def _failure(call: Call, error: Exception) -> Failure:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from loopwright.calls import Answer, Call, Question
 from loopwright.codec import decode, encode, fields, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
-from loopwright.events import EVENTS, Event, Resumed, Returned, Started
+from loopwright.events import EVENTS, Event, Intended, Resumed, Returned, Started
 from loopwright.fold import folded
 from loopwright.log.group import Group
 from loopwright.log.migrations import migrate
@@ -284,15 +284,14 @@ class _Writing:
         self.looked = now
 
 
-_ABOUT_CALLS = {"Returned", "Failed", "Paused"}
-"""Events that name a call: its id stands in the column `call`, and not in the JSON as well."""
-
-
 def _text(event: Event, parts: dict[str, str] | None) -> str:
     """The JSON of an event, without what has a column of its own."""
     data = fields(event)
     del data["time"]
-    if type(event).__name__ in _ABOUT_CALLS:
+    if isinstance(event, Intended):
+        data["call"] = fields(event.call)
+        del data["call"]["id"]
+    elif "call" in data:
         del data["call"]
     return encode(data, parts)
 
@@ -302,7 +301,9 @@ def _event(kind: str, time: float, call: str | None, text: str, parts: dict[str,
         raise LogError(f"the log holds an event of the unknown type {kind!r}: upgrade loopwright")
     data = decode(text, parts.__getitem__)
     data["time"] = time
-    if kind in _ABOUT_CALLS:
+    if kind == "Intended":
+        data["call"]["id"] = call
+    elif kind in ("Returned", "Failed", "Paused"):
         data["call"] = call
     event: Event = revive(EVENTS[kind], data)
     return event

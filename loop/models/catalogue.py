@@ -138,7 +138,7 @@ def _look_up(model: str) -> _Priced | None:
         return _Priced(_set[model], f"set_price {digest(repr(_set[model]).encode())}")
     provider, _, name = model.partition(":")
     if provider in _free:
-        return _Priced((FREE,), "free")
+        return _Priced((FREE,), "")
     # Prices change at a given hour, and a process may run for weeks.
     return _listed(provider, name, int(time.time() // 3600))
 
