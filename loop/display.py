@@ -193,7 +193,7 @@ class Progress:
 
     def _end(self, run: Run) -> None:
         verified = ", verified" if run.verified else ""
-        why = f": {run.why}" if run.why else ""
+        why = f": {visible(run.why)}" if run.why else ""
         self._write(
             run, f"     {run.outcome}{verified}{why}  [{run.cost:.6f} USD, {run.seconds:.1f} s]\n"
         )
