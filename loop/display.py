@@ -241,7 +241,7 @@ def _elapsed(run: Run) -> str:
 # ------------------------------------------------------------------------------------- notebook
 
 
-_CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
+_CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
 
 
 def html(run: Run) -> str:

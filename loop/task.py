@@ -139,7 +139,8 @@ class Task:
     @property
     def title(self) -> str:
         """The name, or else the beginning of the prompt."""
-        return self.name or self.prompt.strip().splitlines()[0][:40]
+        line = self.prompt.strip().splitlines()[0]
+        return self.name or (line if len(line) <= 40 else f"{line[:39]}…")
 
     @property
     def version(self) -> str:
