@@ -168,9 +168,13 @@ class Loop:
                 if progress:
                     progress(len(runs), len(given), runs[i])
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(at_once, len(given))):
-                group.create_task(work())
+        workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(given)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         return [runs[i] for i in range(len(given))]
 
     def map_now(self, task: Task, inputs: Iterable[Mapping[str, Any]], **options: Any) -> list[Run]:
@@ -202,7 +206,7 @@ class Loop:
 
     def _interrupted(self, run_id: str, by: str, error: BaseException) -> None:
         """Write down that the run was broken off, unless another process has it by now."""
-        if self.log is None:
+        if self.log is None or isinstance(error, LogError):
             return
         try:
             run = self.log.run(run_id)
@@ -306,8 +310,20 @@ def _now(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(start())
+    running: list[tuple[asyncio.AbstractEventLoop, Any]] = []
+
+    async def main() -> Result:
+        running.append((asyncio.get_running_loop(), asyncio.current_task()))
+        return await start()
+
     with ThreadPoolExecutor(1, "loopwright run_now") as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, start()).result()
+        done = thread.submit(contextvars.copy_context().run, asyncio.run, main())
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            for loop_there, task in running:
+                loop_there.call_soon_threadsafe(task.cancel)
+            raise
 
 
 @asynccontextmanager

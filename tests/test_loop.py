@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from attrs import frozen
 
-from loopwright import Budget, Log, Loop, Outcome, Run, Task
+from loopwright import Budget, Log, Loop, Outcome, RealCallForbidden, Run, Task
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Accept, Amend, Decision, Refuse, Stop, Switch
 from loopwright.events import Decided, Event, Failed
@@ -421,6 +423,45 @@ def test_map_keeps_the_order_and_the_bound() -> None:
     assert [run.output for run in runs] == list("0123456")
     assert most == 3
     assert seen == [(n, 7) for n in range(1, 8)]
+
+
+def test_an_error_in_one_of_many_stops_the_others_and_comes_out_as_it_is(log: Log) -> None:
+    async def model(request: Request) -> str:
+        if request.messages[0].text == "3":
+            raise RealCallForbidden("no")
+        await asyncio.sleep(0.01)
+        return "ok"
+
+    loop = Loop(Scripted(model), log=log)
+    with pytest.raises(RealCallForbidden, match="no"):
+        loop.map_now(Task("{n}"), [{"n": n} for n in range(9)], at_once=4)
+    outcomes = [log.run(run_id).outcome for run_id in log.runs()]
+    assert outcomes.count(Outcome.cancelled) == 4
+    assert len(outcomes) == 4
+
+
+def test_ctrl_c_reaches_a_run_in_a_thread_of_its_own(log: Log) -> None:
+    async def model(request: Request) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+        return "late"
+
+    async def main() -> None:
+        Loop(Scripted(model), log=log).run_now(Task("x"))
+
+    with pytest.raises(KeyboardInterrupt):
+        _as_in_a_notebook(main())
+    (run_id,) = log.runs()
+    assert log.run(run_id).outcome is Outcome.cancelled
+
+
+def _as_in_a_notebook(work: Coroutine[Any, Any, None]) -> None:
+    """Unlike `asyncio.run`, a kernel leaves the handling of Ctrl-C to Python."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.close()
 
 
 def test_a_retry_waits_as_long_as_the_provider_asks() -> None:
