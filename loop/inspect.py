@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from loopwright.calls import Failure, ModelCall
-from loopwright.errors import Mismatch
+from loopwright.errors import BadInput, Mismatch
 from loopwright.events import Event, Inspected, Problem
 from loopwright.run import Attempt, Run
 from loopwright.task import Check
@@ -159,4 +159,9 @@ def _data(run: Run, attempt: Attempt) -> Any:
     if isinstance(value, Findings):
         return attempt.text
     schema = run.task.schema if run.task else None
-    return schema.dump(value) if schema else value
+    if schema is None:
+        return value
+    try:
+        return schema.dump(value)
+    except BadInput:  # a class that does not give back what it took: then what the model wrote
+        return schema.data(attempt.text)

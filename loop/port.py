@@ -32,6 +32,7 @@ from loopwright.codec import digest
 from loopwright.errors import BadInput, LoopwrightError, Mismatch
 from loopwright.events import Event, Failed, Paused, Returned
 from loopwright.fold import fold
+from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.run import Run
 from loopwright.task import Tool
@@ -264,8 +265,6 @@ def _request(run: Run, call: ModelCall, model: str) -> Request:
 
 
 def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returned:
-    from loopwright.models import catalogue
-
     try:
         cost = catalogue.cost(call.model, reply.model, reply.usage, reply.tier)
     except BadInput:

@@ -2,6 +2,7 @@
 
 from loopwright.calls import ModelCall, Quote
 from loopwright.errors import BadInput
+from loopwright.models import catalogue
 
 
 def quoted(call: ModelCall, bound: int) -> Quote:
@@ -10,8 +11,6 @@ def quoted(call: ModelCall, bound: int) -> Quote:
     Not priced if nobody knows the price of the model: whether it may be called all the same is
     for a `Budget` to say.
     """
-    from loopwright.models import catalogue
-
     try:
         return catalogue.quote(call.model, bound, call.max_tokens)
     except BadInput:

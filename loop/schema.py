@@ -74,18 +74,22 @@ class Schema:
             raise Mismatch([f"not JSON: {error}"]) from None
 
     def parse_json(self, text: str) -> Any:
-        """The value that a JSON text stands for; it may stand in one Markdown fence.
+        """The value that a JSON text stands for; see `data`. Raises `Mismatch`."""
+        return self.parse(self.data(text))
 
-        Of a key that comes twice, the last one counts. Raises `Mismatch`; for what is not JSON it
-        says the position.
+    @staticmethod
+    def data(text: str) -> Any:
+        """The data of a JSON text, which may stand in one Markdown fence.
+
+        Of a key that comes twice, the last one counts. Raises `Mismatch`, with the position of what
+        is not JSON.
         """
         bare = text.removeprefix("\ufeff")
         fenced = _FENCED.fullmatch(bare)
         try:
-            data = json.loads(fenced[1] if fenced else bare)
+            return json.loads(fenced[1] if fenced else bare)
         except (ValueError, RecursionError) as error:
             raise Mismatch([f"not JSON: {error}"]) from None
-        return self.parse(data)
 
     def dump(self, value: Any) -> Any:
         """Plain JSON data from which `parse` makes an equal value.

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 from loopwright import Budget, Log, Loop, Outcome, RealCallForbidden, Run, Task
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
@@ -63,6 +63,16 @@ def test_a_task_from_call_to_acceptance(log: Log) -> None:
     assert "- body: Field required" in third[-1].text
     assert "- Name Ulm." in fourth[-1].text
     assert log.run(run.run_id, PROMOTE).output == run.output
+
+
+def test_an_output_that_does_not_give_back_what_it_took_is_kept_as_the_model_wrote_it() -> None:
+    @frozen
+    class Shouted:
+        text: str = field(converter=lambda text: text.upper() + "!")
+
+    run = Loop(Scripted([{"text": "hi"}])).run_now(Task("x", output=Shouted))
+    assert run.output == Shouted("hi")
+    assert run.output_data == {"text": "hi"}
 
 
 def test_a_plain_run_without_a_log_keeps_its_events() -> None:
