@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,6 +60,7 @@ class Log:
         _prepared(Path(self.path))
         self.connection = _connected(self.path, durability)
         self._writing = _Writing(self.path, self.connection)
+        weakref.finalize(self, _closed, self.connection, os.getpid())
         self.group = Group(self._commit)
 
     @property
@@ -313,6 +315,12 @@ def _about(event: Any) -> str | None:
     """The call that an event is about, for the column `call`."""
     call = getattr(event, "call", None) or getattr(event, "about", None)
     return getattr(call, "id", call)
+
+
+def _closed(connection: sqlite3.Connection, process: int) -> None:
+    """A child that was forked leaves the file to its parent."""
+    if os.getpid() == process:
+        connection.close()
 
 
 @contextmanager
