@@ -449,11 +449,17 @@ FAR: list[tuple[Any, str, list[str]]] = [
 ]  # fmt: skip
 
 
+def _number(text: str) -> str:
+    """The number that newer versions of Python name in their message."""
+    return {"NaN": "nan", "[-Infinity]": "-inf", "1e999": "inf"}.get(text, "none")
+
+
 @pytest.mark.parametrize(("type_", "text", "problems"), FAR)
 def test_what_does_not_fit_is_told(type_: Any, text: str, problems: list[str]) -> None:
     with pytest.raises(Mismatch) as caught:
         Schema.of(type_).parse_json(text)
-    assert list(caught.value.problems) == problems
+    told = list(caught.value.problems)
+    assert [line.removesuffix(f": {_number(text)}") for line in told] == problems
 
 
 @pytest.mark.parametrize(

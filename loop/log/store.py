@@ -363,15 +363,21 @@ def _checked(path: Path) -> None:
 
 
 def _connected(path: str, durability: Durability) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
-        connection = sqlite3.connect(
-            path, timeout=BUSY, isolation_level=None, check_same_thread=False
-        )
-        (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
-        if mode != "wal":
-            raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
-        connection.execute(f"pragma synchronous = {_SYNCHRONOUS[durability]}")
-        migrate(connection, path)
+        _set_up(connection, path, durability)
     except sqlite3.DatabaseError as error:
+        connection.close()
         raise LogError(f"{path} cannot be opened as a log: {error}; it was not changed") from None
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: str, durability: Durability) -> None:
+    (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+    if mode != "wal":
+        raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
+    connection.execute(f"pragma synchronous = {_SYNCHRONOUS[durability]}")
+    migrate(connection, path)
