@@ -93,8 +93,11 @@ def test_a_database_that_is_no_log(tmp_path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("create table mine (a)")
     other.close()
+    before = path.read_bytes()
     with pytest.raises(LogError, match=r"other\.db is a database, but no log of loopwright"):
         Log(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_log_of_a_newer_schema_is_not_touched(tmp_path: Path) -> None:

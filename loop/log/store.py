@@ -17,7 +17,7 @@ from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
 from loopwright.events import EVENTS, Event, Intended, Resumed, Returned, Started
 from loopwright.fold import folded
 from loopwright.log.group import Group
-from loopwright.log.migrations import migrate
+from loopwright.log.migrations import found, migrate
 from loopwright.log.redaction import Redaction
 from loopwright.port import Port, Through, fitting
 from loopwright.run import Run
@@ -376,6 +376,7 @@ def _connected(path: str, durability: Durability) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, path: str, durability: Durability) -> None:
+    found(connection, path)  # before anything is changed
     (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
     if mode != "wal":
         raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
