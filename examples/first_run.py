@@ -62,12 +62,12 @@ LADDERS = {
 
 def main() -> None:
     with ExitStack() as stack:
-        if not any(key in os.environ for key in LADDERS):
+        if not any(os.environ.get(key) for key in LADDERS):
             print(
                 "No key is set, so this is a rehearsal: a server on this machine plays the models."
             )
             os.environ |= stack.enter_context(Rehearsal()).environment
-        model, stronger = next(LADDERS[key] for key in LADDERS if key in os.environ)
+        model, stronger = next(LADDERS[key] for key in LADDERS if os.environ.get(key))
         house_rules = [
             Budget(usd="0.50", seconds=120, tool_calls=10),
             Retry(times=1),

@@ -17,7 +17,8 @@ from loopwright.codec import digest, plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ended, Event, Resumed, Setting, Started
 from loopwright.fold import blank
-from loopwright.house import Doubt, Fitting
+from loopwright.house import Changed, Doubt, Fitting
+from loopwright.inspect import name_of
 from loopwright.live import Live
 from loopwright.log.store import Durability, Log, Recorded
 from loopwright.loop import loop
@@ -53,7 +54,7 @@ class House:
     @classmethod
     def of(cls, theirs: tuple[Policy, ...]) -> "House":
         """The house for the user's policies."""
-        whole = (Doubt(), Fitting(), *theirs, budget.defaults(theirs))
+        whole = (Changed(), Doubt(), Fitting(), *theirs, budget.defaults(theirs))
         return cls(whole, budget.limits(whole), tuple(map(str, whole)))
 
 
@@ -87,6 +88,8 @@ class Loop:
     ) -> None:
         named = {provider.name: provider for provider in providers}
         if not isinstance(model, str):
+            if isinstance(model, type) or not hasattr(model, "reply"):
+                raise BadInput(f"{model!r} is no model: say 'provider:model', or give a provider")
             named[model.name] = model
             model = f"{model.name}:{model.name}"
         self.model = model
@@ -133,11 +136,12 @@ class Loop:
         """`resume`, step by step."""
         run = self._log().run(run_id, task)
         house = self._house(task)
-        setting = self._setting(task, house, run.model)
+        port = self._port()
+        setting = self._setting(task, house, run.model, port)
         if not _goes_on(run, setting):
             yield run
             return
-        port = self._port()
+        self._checked(run.model)
         async for after in self._carried(run, house.policies, port, Resumed(port.now(), setting)):
             yield after
 
@@ -154,7 +158,7 @@ class Loop:
         `progress` is called after each run with how many are done, how many there are, and the
         run. All inputs are checked before the first run begins.
         """
-        if at_once < 1:
+        if not isinstance(at_once, int) or at_once < 1:
             raise BadInput(f"at_once={at_once!r}: give a whole number of at least 1")
         given = [dict(one) for one in inputs]
         for one in given:
@@ -210,7 +214,7 @@ class Loop:
             return
         try:
             run = self.log.run(run_id)
-            if run.setting.by == by and run.outcome in (None, Outcome.waiting):
+            if run.setting.by == by and run.outcome is None:
                 why = f"{type(error).__name__}: {error}".rstrip(": ")
                 ended = Ended(max(run.time, self._port().now()), Outcome.cancelled, why)
                 self.log.append_now(run_id, run.seq, [ended])
@@ -226,14 +230,16 @@ class Loop:
     def _house(self, task: Task) -> "House":
         return House.of((*self.policies, *flat(task.limits))) if task.limits else self.house
 
-    def _setting(self, task: Task, house: "House", model: str) -> Setting:
+    def _setting(self, task: Task, house: "House", model: str, port: Port) -> Setting:
         return Setting(
             model=model,
+            version=task.version,
             tools=task.digests,
+            checks=tuple(map(name_of, task.checks)),
             output=digest(task.schema.json) if task.schema else "",
             limits=house.limits,
             policies=house.told,
-            by=f"{_HOST} process {os.getpid()}",
+            by=f"{_HOST} process {os.getpid()} ({port.random()})",
         )
 
     def _started(
@@ -247,7 +253,7 @@ class Loop:
             run=run_id(port),
             task=task.title,
             prompt=prompt,
-            setting=self._setting(task, house, self.model),
+            setting=self._setting(task, house, self.model, port),
             version=task.version,
             label=task.label,
             system=task.system,

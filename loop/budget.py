@@ -35,6 +35,8 @@ def _limit(value: Limit, attribute: Any) -> Any:
         return inf
     if name == "usd":
         return number
+    if name != "seconds" and number != int(number):
+        raise BadInput(f"Budget({name}={value!r}): give a whole number")
     return float(number) if name == "seconds" else int(number)
 
 

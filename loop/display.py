@@ -3,6 +3,7 @@
 import html as markup
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TextIO
 
 from attrs import define, field
@@ -54,17 +55,17 @@ class Line:
 class Lines:
     """Gathers events into lines; `add` gives a line when it is complete."""
 
-    def __init__(self) -> None:
-        self.line = Line(0)
+    def __init__(self, step: int = 0) -> None:
+        self.line = Line(step)
 
     def add(self, event: Event) -> Line | None:
         """Take one event; the line before it, if this one begins the next."""
         done = None
-        if isinstance(event, Intended) and (self.line.came or not self.line.step):
+        if isinstance(event, Intended) and (self.line.came or not self.line.calls):
             done, self.line = self.line, Line(self.line.step + 1)
         self.line.time = event.time
         _NOTES.get(type(event), _nothing)(self.line, event)
-        return done if done and done.step else None
+        return done if done and done.calls else None
 
 
 def _nothing(line: Line, event: Any) -> None:
@@ -177,7 +178,8 @@ class Progress:
         self.gathered: dict[str, Lines] = {}
 
     def __call__(self, run: Run, event: Event) -> None:
-        gathered = self.gathered.setdefault(run.run_id, Lines())
+        before = run.step if isinstance(event, Resumed) else 0
+        gathered = self.gathered.setdefault(run.run_id, Lines(before))
         if done := gathered.add(event):
             self._print(run, done)
         if isinstance(event, Ended | Paused):
@@ -205,8 +207,9 @@ class Progress:
     def _write(self, run: Run, text: str) -> None:
         several = len(self.gathered) > 1 and not text.startswith("\r")
         mark = f"{run.run_id[-4:]} " if several else ""
-        self._out.write(mark + text)
-        self._out.flush()
+        with suppress(OSError):  # nobody looks any more; the run goes on
+            self._out.write(mark + text)
+            self._out.flush()
 
     @property
     def _out(self) -> TextIO:

@@ -19,7 +19,7 @@ class Spent:
     """What has been spent so far; money in nano-dollars.
 
     `reserved` is the highest cost of the calls under way, `presumed` that of the calls whose
-    outcome is unknown: they may have been billed.
+    outcome is unknown: they may have been billed. `tokens` counts both with the most they can have.
     """
 
     settled: int = 0
@@ -47,13 +47,16 @@ class Problem:
 class Setting:
     """What a run is carried out with: compared when it is resumed, so that a change shows.
 
-    `tools` and `output` are digests, `limits` holds the finite limits only, `policies` tells the
-    list from top to bottom, `by` is the host and process.
+    `version` is that of the prompt, `tools` and `output` are digests, `checks` are names, `limits`
+    holds the finite limits only, `policies` tells the list from top to bottom, `by` is who carries
+    the run on: host, process and a random part.
     """
 
     model: str
+    version: str = ""
     tools: Mapping[str, str] = field(factory=dict)
     output: str = ""
+    checks: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(factory=dict)
     policies: tuple[str, ...] = ()
     by: str = ""
@@ -130,10 +133,11 @@ class Failed:
 
 @frozen
 class Paused:
-    """Nobody was there to answer the question `call`: the run waits."""
+    """The question `call` was not answered: the run waits. `why` says what kept the answer away."""
 
     time: float
     call: str
+    why: str = ""
 
 
 @frozen

@@ -128,6 +128,12 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
     cut = [_left(call, before, event) for k, call in run.in_flight.items() if k not in questions]
     spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
     doubtful = {call.id: run.seq for call in cut if isinstance(call, ToolCall)}
+    if before.setting.checks != event.setting.checks and run.answer:
+        judging = run.answer.judging
+        cut = [call for call in cut if call.id not in judging]
+        due = tuple(call for call in run.pending if call.id not in judging)
+        answer = evolve(run.answer, inspected=False, judging=())
+        _put(run, answer=answer, verdicts={}, pending=due)
     _put(
         run,
         setting=event.setting,
@@ -135,9 +141,21 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
         in_flight=questions,
         pending=(*cut, *run.pending),
         doubtful={**run.doubtful, **doubtful},
+        changed=_changes(before.setting, event.setting) or run.changed,
         outcome=None,
         why="",
     )
+
+
+def _changes(old: Setting, new: Setting) -> tuple[str, ...]:
+    """What of the task is another than when the run was last carried on."""
+    tools = sorted(old.tools.items() ^ new.tools.items())
+    changed = [f"the tool {name}" for name in dict.fromkeys(name for name, _ in tools)]
+    if old.output != new.output:
+        changed.append("the output type")
+    if old.version != new.version:
+        changed.append("the prompt")
+    return tuple(changed)
 
 
 def _left(call: Call, run: Run, event: Resumed) -> Call:
@@ -166,7 +184,7 @@ def reserved(spent: Spent, call: Call) -> Spent:
                 spent.settled,
                 spent.reserved + quote.high,
                 spent.presumed,
-                spent.tokens,
+                spent.tokens + quote.tokens,
                 spent.model_calls + 1,
                 spent.tool_calls,
             )
@@ -212,7 +230,7 @@ def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
         spent.settled + event.cost.high,
         spent.reserved - call.quote.high,
         spent.presumed + (call.quote.high if unknown else 0),
-        spent.tokens + (call.quote.tokens if usage is None else usage.tokens),
+        spent.tokens + (0 if usage is None else usage.tokens - call.quote.tokens),
         spent.model_calls,
         spent.tool_calls,
     )
@@ -286,9 +304,11 @@ def _failed(run: Run, event: Failed, before: Run) -> None:
 def _unbilled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
     """A provider that answered with an error status has billed nothing; else it may have."""
     answered = failure.status is not None and failure.status >= 400
-    presumed = 0 if answered else call.quote.high
     return evolve(
-        spent, reserved=spent.reserved - call.quote.high, presumed=spent.presumed + presumed
+        spent,
+        reserved=spent.reserved - call.quote.high,
+        presumed=spent.presumed + (0 if answered else call.quote.high),
+        tokens=spent.tokens - (call.quote.tokens if answered else 0),
     )
 
 

@@ -1,6 +1,7 @@
 """The house's own policies: what holds in every loop, as opinions like any other.
 
-`Doubt` and `Fitting` stand before the user's list; `Otherwise` speaks when nobody else did.
+`Changed`, `Doubt` and `Fitting` stand before the user's list; `Otherwise` speaks when nobody else
+did.
 """
 
 import difflib
@@ -52,6 +53,29 @@ class Doubt(Policy):
 
 def _doubt(run: Run, call: ToolCall) -> str:
     return f"doubt {call.id} {run.doubtful[call.id]}"
+
+
+@frozen(str=False)
+class Changed(Policy):
+    """A run that is resumed with another task waits until a person says that this is meant.
+
+    Another task has other tools, another output type or another prompt than the one that the run
+    was carried on with before. New policies, limits and models are no reason to ask.
+    """
+
+    def decide(self, run: Run) -> Decision | None:
+        if not run.changed or run.moment != "call":
+            return None
+        changed = ", ".join(run.changed)
+        answer = run.answered(f"changed {changed}")
+        if answer is None:
+            return Ask(
+                f"Since this run was last carried on, this has changed: {changed}. Go on with it?",
+                why=f"the task has changed: {changed}",
+                choices=("go on", "stop"),
+                digest=f"changed {changed}",
+            )
+        return Stop(f"the task has changed: {changed}") if answer.text == "stop" else None
 
 
 @frozen(str=False)

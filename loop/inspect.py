@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from loopwright.calls import Failure, ModelCall
+from loopwright.calls import Failure, Message, ModelCall
 from loopwright.errors import BadInput, Mismatch
 from loopwright.events import Event, Inspected, Problem
 from loopwright.run import Attempt, Run
@@ -120,12 +120,16 @@ def name_of(check: Any) -> str:
 
 
 def _judge_call(run: Run, judge: Any, index: int) -> ModelCall:
+    messages = tuple(judge.ask(run))
+    if not messages or not all(isinstance(message, Message) for message in messages):
+        raise TypeError(f"{name_of(judge)}.ask(run) gave {messages!r:.100}, and no messages")
+    purpose = name_of(judge)
     return ModelCall(
         id=f"j{run.seq + 1}-{index}",
         model=judge.model or run.model,
         max_tokens=judge.max_tokens,
-        purpose=name_of(judge),
-        messages=judge.ask(run),
+        purpose="the judge answer" if purpose == "answer" else purpose,
+        messages=messages,
     )
 
 

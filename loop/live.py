@@ -6,9 +6,10 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from loopwright.calls import Failure
+from loopwright.calls import Failure, ModelCall, Reply
 from loopwright.events import Event
-from loopwright.port import Port
+from loopwright.port import Port, timeout
+from loopwright.run import Run
 from loopwright.task import Tool
 
 GRACE = 1.0
@@ -34,7 +35,7 @@ class Live(Port):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def use(
-        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
+        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
         name = tool.spec.name
         if tool.asynchronous:
@@ -44,7 +45,7 @@ class Live(Port):
             working = _threaded(lambda: tool.function(*args, **kwargs))
             end = "a thread cannot be stopped, so it is abandoned, outcome unknown"
         try:
-            await _ended(working, timeout)
+            await _ended(working, seconds)
         except asyncio.CancelledError:
             await _cancelled(working)
             raise
@@ -52,13 +53,21 @@ class Live(Port):
             return working.result()
         if not await _cancelled(working):
             end = "it did not stop when cancelled, so it is abandoned, outcome unknown"
-        return Failure("timeout", f"{name} did not finish in {timeout:g} s: {end}")
+        return Failure("timeout", f"{name} did not finish in {seconds:g} s: {end}")
+
+    async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
+        seconds = timeout(run, call)
+        try:
+            async with asyncio.timeout(seconds + GRACE):  # the provider's own comes first
+                return await super().model_call(run, call)
+        except TimeoutError:
+            return Failure("timeout", f"no answer in {seconds:.4g} s", may_resend=True)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _ended(working: "asyncio.Future[Any]", timeout: float) -> None:
+async def _ended(working: "asyncio.Future[Any]", seconds: float) -> None:
     """Wait until the work is done, or so many seconds: `asyncio.wait` in half the time."""
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
@@ -68,7 +77,7 @@ async def _ended(working: "asyncio.Future[Any]", timeout: float) -> None:
             waiter.set_result(None)
 
     working.add_done_callback(wake)
-    timer = loop.call_later(timeout, wake)
+    timer = loop.call_later(seconds, wake)
     try:
         await waiter
     finally:
@@ -100,6 +109,8 @@ def _threaded(work: Callable[[], Any]) -> "asyncio.Future[Any]":
     def run() -> None:
         try:
             result, set_it = context.run(work), future.set_result
+        except StopIteration as error:  # a future cannot hold it
+            result, set_it = RuntimeError(f"StopIteration: {error}"), future.set_exception
         except BaseException as error:
             result, set_it = error, future.set_exception
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, get_args
 
 import attrs
@@ -131,10 +132,12 @@ def flat(policies: Any) -> tuple[Policy, ...]:
     """The policies of a nested list, in order. Raises `BadInput` for what is none."""
     if isinstance(policies, Policies):
         return policies.members
-    if isinstance(policies, Policy):
+    if isinstance(policies, Policy) and not iscoroutinefunction(policies.decide):
         return (policies,)
     if isinstance(policies, type) and issubclass(policies, Policy):
         raise BadInput(f"{policies.__name__} is a class: pass an object, {policies.__name__}(...)")
+    if iscoroutinefunction(policies) or iscoroutinefunction(getattr(policies, "decide", None)):
+        raise BadInput(f"{policies!r} is async: a policy is plain and synchronous")
     if callable(policies):
         function: Any = policies
         return (Function(function),)

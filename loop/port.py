@@ -9,12 +9,13 @@ import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any
+from typing import Any, get_args
 
 from attrs import evolve
 
 from loopwright.calls import (
     Answer,
+    Block,
     Call,
     Cost,
     Failure,
@@ -96,9 +97,11 @@ class Port:
         begun = time.perf_counter()
         try:
             result, trace = await self._result(run, call), ""
-        except LoopwrightError:
-            raise
         except Exception as error:
+            if isinstance(call, Question):  # nobody was reached: the question stays open
+                return Paused(self.now(), call.id, f"{type(error).__name__}: {error}")
+            if isinstance(error, LoopwrightError):
+                raise
             result, trace = _failure(call, error), traceback.format_exc()
         seconds = round(time.perf_counter() - begun, 4)
         if isinstance(result, Failure):
@@ -124,7 +127,8 @@ class Port:
     async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
         """Ask a model."""
         name, _, model = call.model.partition(":")
-        return await self.provider(name).reply(_request(run, call, model))
+        said = await self.provider(name).reply(_request(run, call, model))
+        return _checked(said, name)
 
     def provider(self, name: str) -> Provider:
         """The provider of that name. Raises `BadInput` if there is none."""
@@ -152,9 +156,9 @@ class Port:
             return Failure("tool_error", f"the tool returned what cannot be shown: {error}")
 
     async def use(
-        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
+        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
-        """Call a tool's function, here without regard to its timeout (seconds)."""
+        """Call a tool's function, here without regard to the `seconds` that it may take."""
         value = tool.function(*args, **kwargs)
         return await value if isawaitable(value) else value
 
@@ -258,7 +262,7 @@ def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
 
 def _request(run: Run, call: ModelCall, model: str) -> Request:
     seconds = timeout(run, call)
-    if call.purpose != "answer" or run.task is None:
+    if call.messages or run.task is None:
         return Request(model, call.messages, max_tokens=call.max_tokens, timeout=seconds)
     task, messages = run.task, run.messages.until(call.upto)
     return Request(model, messages, task.instructions, task.specs, call.max_tokens, seconds)
@@ -270,6 +274,16 @@ def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returne
     except BadInput:
         cost = Cost(table="unpriced")  # allowed by a budget, else the call had not been made
     return Returned(now, call.id, _own(reply, call), seconds, cost)
+
+
+def _checked(said: Any, name: str) -> Reply | Failure:
+    """A provider is not always ours: what is neither reply nor failure is a malformed answer."""
+    blocks = said.blocks if isinstance(said, Reply) else ()
+    if isinstance(said, Reply | Failure) and all(isinstance(b, get_args(Block)) for b in blocks):
+        return said
+    return Failure(
+        "malformed", f"the provider {name!r} gave {said!r:.200}, and no Reply or Failure"
+    )
 
 
 def _own(reply: Reply, call: ModelCall) -> Reply:

@@ -104,6 +104,7 @@ class Run:
     in_flight: Mapping[str, Call] = field(factory=dict)
     held: Mapping[str, Call] = field(factory=dict)
     doubtful: Mapping[str, int] = field(factory=dict)
+    changed: tuple[str, ...] = ()
     failed: tuple[tuple[Call, Failure], ...] = ()
     batch: tuple[str, ...] = ()
     results: Mapping[str, ToolResult] = field(factory=dict)

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from inspect import iscoroutinefunction
 from string import Formatter
 from typing import Any, Protocol
 
@@ -68,6 +69,22 @@ def _by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
     return named
 
 
+def _checks(checks: Iterable[Check]) -> tuple[Check, ...]:
+    if callable(checks) or isinstance(checks, str) or not isinstance(checks, Iterable):
+        raise BadInput(f"checks={checks!r}: give a list of checks")
+    given = tuple(checks)
+    for check in given:
+        if hasattr(check, "ask") and not isinstance(check, type):
+            continue
+        if isinstance(check, type) or not callable(check):
+            raise BadInput(
+                f"{check!r} is no check: give a function, or an object such as Judge(...)"
+            )
+        if iscoroutinefunction(check):
+            raise BadInput(f"{check!r} is async: a check is a plain function; a Judge asks a model")
+    return given
+
+
 @frozen(eq=False)
 class Task:
     """What is wanted, and what counts as done.
@@ -95,7 +112,7 @@ class Task:
     prompt: str
     output: Any = field(default=str, kw_only=True)
     tools: Mapping[str, Tool] = field(factory=dict, converter=_by_name, kw_only=True)
-    checks: tuple[Check, ...] = field(default=(), converter=tuple, kw_only=True)
+    checks: tuple[Check, ...] = field(default=(), converter=_checks, kw_only=True)
     name: str = field(default="", kw_only=True)
     label: str = field(default="", kw_only=True)
     system: str = field(default="", kw_only=True)
@@ -111,17 +128,14 @@ class Task:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise BadInput("a task needs a prompt: Task('Summarise {text}.')")
+        if not all(isinstance(text, str) for text in (self.system, self.name, self.label)):
+            raise BadInput("system, name and label of a task are texts")
         if (
             isinstance(self.max_tokens, bool)
             or not isinstance(self.max_tokens, int)
             or self.max_tokens < 1
         ):
             raise BadInput(f"max_tokens={self.max_tokens!r}: give a whole number of at least 1")
-        for check in self.checks:
-            if not callable(check) and not hasattr(check, "ask"):
-                raise BadInput(
-                    f"{check!r} is no check: give a function that returns None or the problem"
-                )
         object.__setattr__(self, "fields", _fields(self.prompt))
         object.__setattr__(self, "schema", self._schema())
         object.__setattr__(self, "specs", tuple(tool.spec for tool in self.tools.values()))

@@ -21,7 +21,7 @@ class Retry(Policy):
     seconds, doubled each time up to `longest`, less up to a quarter that is drawn from a hash of
     run and attempt, so that a thousand runs do not come back together, and a replay waits the same.
     The defaults are those of both SDKs (half a second, doubled, at most 8 s, jitter downwards); a
-    Retry-After above `patience` seconds is not waited for, so that a ladder below may speak. A tool
+    Retry-After above `patience` seconds is not waited for, so that a policy below may speak. A tool
     is repeated only if its effect class is `read` or `idempotent`.
 
     >>> from loopwright import Loop, Task

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from loopwright import BadInput
 from loopwright.calls import Call, Reply
 from loopwright.codec import canonical, decode, encode, plain, revive
+from loopwright.decisions import ENDINGS, Stop, Switch, TryAgain
 from loopwright.events import EVENTS, Event
 
 text = st.text(st.characters(), max_size=20) | st.sampled_from(
@@ -30,6 +31,14 @@ data = st.recursive(
     max_leaves=12,
 )
 mappings = st.dictionaries(text, data, max_size=3)
+
+
+NARROW: dict[type, dict[str, st.SearchStrategy[Any]]] = {
+    TryAgain: {"after": st.floats(0, 1e9)},
+    Switch: {"to": st.sampled_from(["a:b", "anthropic:claude"])},
+    Stop: {"outcome": st.sampled_from(ENDINGS)},
+}
+"""Fields that do not take every value of their type."""
 
 
 def _values(kind: Any) -> st.SearchStrategy[Any]:
@@ -54,7 +63,8 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
         return mappings if inner[1] is Any else st.dictionaries(text, _values(inner[1]), max_size=2)
     if attrs.has(kind):
         hints = get_type_hints(kind)
-        return st.builds(kind, **{f.name: _values(hints[f.name]) for f in attrs.fields(kind)})
+        held = {f.name: _values(hints[f.name]) for f in attrs.fields(kind)}
+        return st.builds(kind, **{**held, **NARROW.get(kind, {})})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return st.sampled_from(kind)
     return {

@@ -208,7 +208,8 @@ def test_of_two_processes_one_goes_on_and_the_other_stops_before_it_acts(tmp_pat
     (run_id,) = log.runs()
     told = (tmp_path / "told").read_text()
     assert told.startswith(f"run {run_id} was carried on by ")
-    assert f"process {second.pid}, which has written event 5: this process was about to" in told
+    assert f"process {second.pid} (" in told
+    assert "which has written event 5: this process was about to write Returned there" in told
     assert outside.noted().count(f"model {first.pid}") == 1
     assert log.run(run_id).outcome is Outcome.accepted
     log.close()

@@ -5,9 +5,11 @@ variable whose name says that it is a secret. This is a net, not a proof: a secr
 that a tool returns is not recognised.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 MASK = "[redacted]"
 
@@ -24,11 +26,8 @@ _SHAPES = {
     "xox": r"xox[abprs]-[A-Za-z0-9\-]{10,}",
     "-----BEGIN": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
 }
-_START = r"(?:(?<![A-Za-z0-9_\-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
-"""Only at the start of a word, also behind what JSON escapes: the middle of a provider's signature
-may look like anything."""
-
-_SHAPE = re.compile(_START + f"(?:{'|'.join(_SHAPES.values())})", re.DOTALL)
+_SHAPE = re.compile(rf"(?<![A-Za-z0-9_\-])(?:{'|'.join(_SHAPES.values())})", re.DOTALL)
+"""Only at the start of a word: the middle of a provider's signature may look like anything."""
 
 _NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)\Z", re.IGNORECASE)
 _SHORTEST = 12
@@ -48,13 +47,24 @@ class Redaction:
             key=len,
             reverse=True,
         )
+        self.written = [json.dumps(secret, ensure_ascii=False)[1:-1] for secret in self.secrets]
+
+    def suspects(self, text: str) -> bool:
+        """Whether a secret may stand in this JSON text: quick, and sometimes wrong."""
+        return any(map(text.__contains__, _SHAPES)) or any(map(text.__contains__, self.written))
 
     def masked(self, text: str) -> str:
-        """`text` with every secret replaced; the same object if there is none."""
+        """`text` with every secret in it replaced."""
         for secret in self.secrets:
-            if secret in text:
-                text = text.replace(secret, MASK)
-        if any(map(text.__contains__, _SHAPES)):
-            masked = _SHAPE.sub(MASK, text)
-            return text if masked == text else masked
-        return text
+            text = text.replace(secret, MASK)
+        return _SHAPE.sub(MASK, text)
+
+    def clean(self, data: Any) -> Any:
+        """The same plain data with every secret in its texts replaced."""
+        if isinstance(data, str):
+            return self.masked(data)
+        if isinstance(data, list):
+            return [self.clean(item) for item in data]
+        if isinstance(data, dict):
+            return {self.masked(key): self.clean(item) for key, item in data.items()}
+        return data

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loopwright.calls import Answer, Call, Question
-from loopwright.codec import decode, encode, fields, revive
+from loopwright.codec import decode, encode, fields, plain, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
 from loopwright.events import EVENTS, Event, Intended, Resumed, Returned, Started
 from loopwright.fold import folded
@@ -54,7 +54,9 @@ class Log:
     def __init__(self, path: str | os.PathLike[str], durability: Durability = "power") -> None:
         if durability not in _SYNCHRONOUS:
             raise BadInput(f"durability={durability!r}: say 'power' or 'process'")
-        self.path = str(path)
+        if str(path) == ":memory:":
+            raise BadInput("a log is a file: to keep nothing, give the loop no log at all")
+        self.path = os.path.abspath(path)
         self.durability = durability
         self.redaction = Redaction()
         _prepared(Path(self.path))
@@ -83,37 +85,28 @@ class Log:
         Raises `RunTaken` if another process has appended to the run, `LogError` if the file cannot
         be written.
         """
-        events, rows, parts = self._rows(run, seq, events)
+        events, rows, parts = self.prepared(run, seq, events)
         await self.group.commit((rows, parts))
         return events
 
     def append_now(self, run: str, seq: int, events: Sequence[Event]) -> None:
         """The same at once: for when nothing can be awaited any more."""
-        _, rows, parts = self._rows(run, seq, events)
+        _, rows, parts = self.prepared(run, seq, events)
         self._commit([(rows, parts)])
 
-    def _rows(
+    def prepared(
         self, run: str, seq: int, events: Sequence[Event]
     ) -> tuple[Sequence[Event], list[tuple[Any, ...]], dict[str, str]]:
-        parts: dict[str, str] = {}
-        rows = []
-        for event in events:
-            text = _text(event, parts)
-            if self.redaction.masked(text) is not text:
-                return self._rows(run, seq, self._redacted(events))
-            seq += 1
-            rows.append((run, seq, type(event).__name__, event.time, _about(event), text))
-        if any(self.redaction.masked(part) is not part for part in parts.values()):
-            return self._rows(run, seq - len(rows), self._redacted(events))
-        return events, rows, parts
+        """The events without secrets, and the rows and long texts to write for them.
 
-    def _redacted(self, events: Sequence[Event]) -> list[Event]:
-        """The events without secrets. What is written is what counts as a fact from then on."""
-        masked = self.redaction.masked
-        return [
-            _event(type(event).__name__, event.time, _about(event), masked(_text(event, None)), {})
-            for event in events
-        ]
+        What is written is what counts as a fact from then on, for the run and its model too.
+        """
+        rows, parts = _rows(run, seq, events)
+        texts = (*(row[-1] for row in rows), *parts.values())
+        if not any(map(self.redaction.suspects, texts)):
+            return events, rows, parts
+        clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
+        return clean, *_rows(run, seq, clean)
 
     def _commit(self, batch: Sequence[tuple[list[tuple[Any, ...]], dict[str, str]]]) -> None:
         """Write all of `batch` in one transaction."""
@@ -209,11 +202,13 @@ class Recorded(Through):
     async def record(self, run: Run, events: Sequence[Event]) -> Run:
         if not events:
             return run
+        events, rows, parts = self.log.prepared(run.run_id, run.seq, events)
+        after = await self.inner.record(run, events)  # what cannot be folded is never written
         try:
-            events = await self.log.append(run.run_id, run.seq, events)
+            await self.log.group.commit((rows, parts))
         except RunTaken:
             raise RunTaken(self._taken(run, events[0])) from None
-        return await self.inner.record(run, events)
+        return after
 
     async def perform(self, run: Run, call: Call) -> Event:
         """A question may have been answered in the log meanwhile; what is not is asked."""
@@ -284,6 +279,17 @@ class _Writing:
         if now - self.looked > 0.1 and _identity(self.path) != self.file:
             raise LogError(f"{self.path} was removed or replaced while it was open")
         self.looked = now
+
+
+def _rows(
+    run: str, seq: int, events: Sequence[Event]
+) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
+    parts: dict[str, str] = {}
+    rows = [
+        (run, i, type(event).__name__, event.time, _about(event), _text(event, parts))
+        for i, event in enumerate(events, seq + 1)
+    ]
+    return rows, parts
 
 
 def _text(event: Event, parts: dict[str, str] | None) -> str:

@@ -40,11 +40,19 @@ select run, step, seq, call,
   coalesce(json_extract(outcome, '$.cost.low'), 0) / 1e9 as cost_low_usd,
   coalesce(json_extract(outcome, '$.cost.high'), 0) / 1e9 as cost_usd,
   coalesce(json_extract(data, '$.call.quote.high'), 0) / 1e9 as quoted_usd,
+  case
+    when came = 'Failed' and coalesce(json_extract(outcome, '$.failure.status'), 0) >= 400 then 0
+    when came = 'Returned' and json_extract(outcome, '$.result.usage') is not null then 0
+    else coalesce(json_extract(data, '$.call.quote.high'), 0)
+  end / 1e9 as possibly_billed_usd,
   json_extract(outcome, '$.cost.table') as price_table,
   json_extract(outcome, '$.seconds') as seconds,
   json_extract(outcome, '$.result.first_token') as first_token_seconds,
   json_extract(outcome, '$.failure.kind') as failure,
-  json_extract(outcome, '$.failure.message') as message,
+  coalesce(
+    (select text from parts where digest = json_extract(outcome, '$.failure.message."$part"')),
+    json_extract(outcome, '$.failure.message')
+  ) as message,
   json_extract(outcome, '$.failure.status') as status,
   json_extract(outcome, '$.failure.retry_after') as retry_after,
   coalesce(json_extract(outcome, '$.result.request_id'), json_extract(outcome, '$.failure.request_id')) as request_id
@@ -63,7 +71,10 @@ select run, step, seq, call,
     json_extract(outcome, '$.result.content')
   ) as result,
   json_extract(outcome, '$.failure.kind') as failure,
-  json_extract(outcome, '$.failure.message') as message,
+  coalesce(
+    (select text from parts where digest = json_extract(outcome, '$.failure.message."$part"')),
+    json_extract(outcome, '$.failure.message')
+  ) as message,
   json_extract(outcome, '$.seconds') as seconds
 from calls where kind = 'ToolCall'
 order by run, seq;
@@ -135,12 +146,21 @@ select s.run,
   json_extract(s.data, '$.setting.model') as model,
   case last.type
     when 'Ended' then json_extract(last.data, '$.outcome')
-    when 'Paused' then 'waiting'
-    else 'open'
+    else case when exists (
+      select 1 from events p where p.run = s.run and p.type = 'Paused' and p.seq > (
+        select max(seq) from events c where c.run = s.run and c.type in ('Started', 'Resumed')
+      )
+    ) then 'waiting' else 'open' end
   end as outcome,
   case last.type when 'Ended' then coalesce(json_extract(last.data, '$.verified'), 0) end as verified,
-  case last.type when 'Ended' then json_extract(last.data, '$.why') end as why,
-  case last.type when 'Ended' then json_extract(last.data, '$.output') end as output,
+  case last.type when 'Ended' then coalesce(
+    (select text from parts where digest = json_extract(last.data, '$.why."$part"')),
+    json_extract(last.data, '$.why')
+  ) end as why,
+  case last.type when 'Ended' then coalesce(
+    (select text from parts where digest = json_extract(last.data, '$.output."$part"')),
+    json_extract(last.data, '$.output')
+  ) end as output,
   strftime('%Y-%m-%dT%H:%M:%fZ', s.time, 'unixepoch') as started,
   last.time - s.time as seconds,
   totals.model_calls, totals.tool_calls, totals.cost_nano, totals.cost_nano / 1e9 as cost_usd,
@@ -166,7 +186,7 @@ select date(m.time) as day, r.task, r.version, m.model,
   sum(m.output_visible + m.output_reasoning) as output_tokens,
   sum(m.cost_nano) as cost_nano,
   sum(m.cost_nano) / 1e9 as cost_usd,
-  sum(case when m.state = 'unknown' then m.quoted_usd else 0 end) as possibly_billed_usd
+  sum(m.possibly_billed_usd) as possibly_billed_usd
 from model_calls m
 join (select run, json_extract(data, '$.task') as task, json_extract(data, '$.version') as version
       from events where type = 'Started') r on r.run = m.run
