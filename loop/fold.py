@@ -4,8 +4,8 @@ Every event of `loopwright.events` has its function in the table at the end of t
 nothing else changes a run.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from attrs import evolve
 
@@ -24,7 +24,8 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
-from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
+from loopwright.decided import decided
+from loopwright.draft import model_call, put, resulted, said, without
 from loopwright.errors import LogError
 from loopwright.events import (
     Decided,
@@ -41,10 +42,8 @@ from loopwright.events import (
     Started,
 )
 from loopwright.outcome import Outcome
-from loopwright.run import PER_MESSAGE, Attempt, Run, weight
+from loopwright.run import PER_MESSAGE, Attempt, Run
 from loopwright.task import Task
-
-Held = TypeVar("Held")
 
 
 def blank(run_id: str, task: Task | None = None) -> Run:
@@ -53,7 +52,7 @@ def blank(run_id: str, task: Task | None = None) -> Run:
 
 
 def _started(run: Run, event: Started, before: Run) -> None:
-    _put(
+    put(
         run,
         setting=event.setting,
         inputs=event.inputs,
@@ -67,8 +66,8 @@ def _started(run: Run, event: Started, before: Run) -> None:
         models=(event.setting.model,),
         started=event.time,
     )
-    _said(run, Message("user", (Text(event.prompt),)))
-    _put(run, pending=(_model_call(run),))
+    said(run, Message("user", (Text(event.prompt),)))
+    put(run, pending=(model_call(run),))
 
 
 def folded(events: Iterable[Event], task: Task | None = None) -> Run:
@@ -82,7 +81,7 @@ def folded(events: Iterable[Event], task: Task | None = None) -> Run:
 def fold(run: Run, *events: Event) -> Run:
     """The run after these events.
 
-    Each fold works on a copy of its own: `_put` changes that copy in place, which at each event
+    Each fold works on a copy of its own: `put` changes that copy in place, which at each event
     spares the copies in between.
     """
     for event in events:
@@ -91,32 +90,6 @@ def fold(run: Run, *events: Event) -> Run:
         _FOLDS[type(event)](draft, event, run)
         run = draft
     return run
-
-
-def _put(draft: Run, **changes: Any) -> Run:
-    draft.__dict__.update(changes)
-    return draft
-
-
-# --------------------------------------------------------------------------------- small pieces
-
-
-def _said(run: Run, message: Message) -> Run:
-    return _put(run, messages=run.messages.push(message), size=run.size + weight(message))
-
-
-def _model_call(run: Run) -> ModelCall:
-    return ModelCall(
-        id=f"m{run.seq}", model=run.model, upto=len(run.messages), max_tokens=run.max_tokens
-    )
-
-
-def _told(run: Run, feedback: str) -> Run:
-    return _said(run, Message("user", (Text(feedback),))) if feedback else run
-
-
-def _without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
-    return {name: held for name, held in mapping.items() if name != key}
 
 
 # --------------------------------------------------------------------------- one fold an event
@@ -133,8 +106,8 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
         cut = [call for call in cut if call.id not in judging]
         due = tuple(call for call in run.pending if call.id not in judging)
         answer = evolve(run.answer, inspected=False, judging=())
-        _put(run, answer=answer, verdicts={}, pending=due)
-    _put(
+        put(run, answer=answer, verdicts={}, pending=due)
+    put(
         run,
         setting=event.setting,
         spent=spent,
@@ -166,13 +139,13 @@ def _left(call: Call, run: Run, event: Resumed) -> Call:
 
 def _intended(run: Run, event: Intended, before: Run) -> None:
     call = event.call
-    _put(
+    put(
         run,
         step=run.step if run.in_flight else run.step + 1,
         spent=reserved(run.spent, call),
         in_flight={**run.in_flight, call.id: call},
         pending=tuple(due for due in run.pending if due.id != call.id),
-        doubtful=_without(run.doubtful, call.id) if run.doubtful else run.doubtful,
+        doubtful=without(run.doubtful, call.id) if run.doubtful else run.doubtful,
     )
 
 
@@ -202,17 +175,17 @@ def reserved(spent: Spent, call: Call) -> Spent:
 
 def _returned(run: Run, event: Returned, before: Run) -> None:
     call = run.in_flight[event.call]
-    _put(run, in_flight=_without(run.in_flight, event.call))
+    put(run, in_flight=without(run.in_flight, event.call))
     match event.result:
         case Reply() as reply:
             assert isinstance(call, ModelCall)
             _settled(run, call, reply, event)
             _replied(run, call, reply)
         case ToolResult() as result:
-            _resulted(run, call.id, result)
+            resulted(run, call.id, result)
         case Answer() as answer:
             assert isinstance(call, Question)
-            _put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
+            put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
             _heard(run, call, answer)
         case Slept():
             _released(run, call.id)
@@ -237,21 +210,21 @@ def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
     counted = run.counted
     if usage is not None and call.purpose == "answer":
         counted = (run.size, usage.input + usage.output) if usage.input else (0, 0)
-    return _put(run, spent=spent, counted=counted, failures=0)
+    return put(run, spent=spent, counted=counted, failures=0)
 
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
     if call.purpose != "answer":
-        return _put(run, verdicts={**run.verdicts, call.id: reply})
+        return put(run, verdicts={**run.verdicts, call.id: reply})
     whole = reply.finish in ("stop", "tool_calls")
     blocks = tuple(b for b in reply.blocks if whole or not isinstance(b, ToolCall))
     run = _remembered(run, blocks)
     if reply.finish == "paused":
-        return _put(run, pending=(_model_call(run),))
+        return put(run, pending=(model_call(run),))
     if whole and reply.tool_calls:
         calls = reply.tool_calls
-        return _put(run, pending=calls, batch=tuple(c.id for c in calls), results={})
-    return _put(run, answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
+        return put(run, pending=calls, batch=tuple(c.id for c in calls), results={})
+    return put(run, answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
 
 
 def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
@@ -259,44 +232,35 @@ def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
     if not blocks:
         return run
     size = run.size
-    run = _said(run, Message("assistant", blocks))
+    run = said(run, Message("assistant", blocks))
     if run.counted[0]:
         grown = run.size - size - PER_MESSAGE
-        return _put(run, counted=(run.counted[0] + grown, run.counted[1]))
+        return put(run, counted=(run.counted[0] + grown, run.counted[1]))
     return run
-
-
-def _resulted(run: Run, call: str, result: ToolResult) -> Run:
-    """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
-    results = {**run.results, call: ToolResult(call, result.content, result.error)}
-    if len(results) < len(run.batch):
-        return _put(run, results=results)
-    run = _said(run, Message("user", tuple(results[name] for name in run.batch)))
-    return _put(run, results={}, batch=(), pending=(*run.pending, _model_call(run)))
 
 
 def _heard(run: Run, question: Question, answer: Answer) -> Run:
     answers = {**run.answers, question.digest or question.id: answer}
     if question.purpose == "answer":
         attempt = Attempt(answer.text, answer.by or "a person")
-        return _put(run, answers=answers, answer=attempt, verdicts={})
-    return _released(_put(run, answers=answers), question.id)
+        return put(run, answers=answers, answer=attempt, verdicts={})
+    return _released(put(run, answers=answers), question.id)
 
 
 def _released(run: Run, waiting: str) -> Run:
     """The call that waited for a question or a sleep is due."""
     if waiting not in run.held:
         return run
-    return _put(run, pending=(*run.pending, run.held[waiting]), held=_without(run.held, waiting))
+    return put(run, pending=(*run.pending, run.held[waiting]), held=without(run.held, waiting))
 
 
 def _failed(run: Run, event: Failed, before: Run) -> None:
     call, failure = run.in_flight[event.call], event.failure
     if isinstance(call, ModelCall):
-        _put(run, spent=_unbilled(run.spent, call, failure), failures=run.failures + 1)
-    _put(
+        put(run, spent=_unbilled(run.spent, call, failure), failures=run.failures + 1)
+    put(
         run,
-        in_flight=_without(run.in_flight, event.call),
+        in_flight=without(run.in_flight, event.call),
         failed=(*run.failed, (call, failure)),
     )
 
@@ -315,7 +279,7 @@ def _unbilled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
 def _paused(run: Run, event: Paused, before: Run) -> None:
     question = run.in_flight[event.call]
     assert isinstance(question, Question)
-    _put(run, outcome=Outcome.waiting, why=question.text)
+    put(run, outcome=Outcome.waiting, why=question.text)
 
 
 def _inspected(run: Run, event: Inspected, before: Run) -> None:
@@ -329,7 +293,7 @@ def _inspected(run: Run, event: Inspected, before: Run) -> None:
         judging=tuple(call.id for call in event.judging),
     )
     best = _better(run.best, attempt) if attempt.inspected else run.best
-    _put(run, answer=attempt, best=best, pending=(*run.pending, *event.judging))
+    put(run, answer=attempt, best=best, pending=(*run.pending, *event.judging))
 
 
 def _better(best: Attempt | None, new: Attempt) -> Attempt:
@@ -338,7 +302,7 @@ def _better(best: Attempt | None, new: Attempt) -> Attempt:
 
 
 def _ended(run: Run, event: Ended, before: Run) -> None:
-    _put(
+    put(
         run,
         outcome=event.outcome,
         why=event.why,
@@ -347,140 +311,10 @@ def _ended(run: Run, event: Ended, before: Run) -> None:
     )
 
 
-# ------------------------------------------------------------------------ one fold a decision
-
-
-def _decided(run: Run, event: Decided, before: Run) -> None:
-    if isinstance(event.decision, Stop):
-        return  # the end follows; a run that is resumed from here is decided anew
-    if event.moment == "call":
-        _decided_before(run, event)
-    elif event.moment == "failure":
-        _decided_on_failure(run, event)
-    else:
-        _decided_on_answer(run, event)
-
-
-def _decided_before(run: Run, event: Decided) -> Run:
-    match event.decision:
-        case Refuse(why):
-            return _refused(run, event.about, why)
-        case Amend(call):
-            amended = evolve(call, id=event.about)
-            due = tuple(amended if c.id == event.about else c for c in run.pending)
-            return _put(run, pending=due)
-        case Switch() as switch:
-            return _switched_before(run, switch, event.about)
-        case Ask() as ask:
-            asked = next(call for call in run.pending if call.id == event.about)
-            return _asked(_dropped(run, event.about), ask, asked)
-    return run
-
-
-def _dropped(run: Run, call: str) -> Run:
-    return _put(run, pending=tuple(due for due in run.pending if due.id != call))
-
-
-def _refused(run: Run, call: str, why: str) -> Run:
-    _put(_dropped(run, call), doubtful=_without(run.doubtful, call))
-    if call in run.batch:
-        return _resulted(run, call, ToolResult(call, why, error=True))
-    return _put(run, verdicts={**run.verdicts, call: Failure("refused", why)})
-
-
-def _switched_before(run: Run, switch: Switch, about: str) -> Run:
-    call = next(due for due in run.pending if due.id == about)
-    if isinstance(call, ModelCall):
-        return _switched(_dropped(run, about), switch, call)
-    return _on(run, switch.to)
-
-
-def _switched(run: Run, switch: Switch, call: ModelCall) -> Run:
-    """`call` is made on the other model; only a call for the answer moves the whole run there."""
-    if not _asks(call):
-        return _put(run, pending=(*run.pending, evolve(call, model=switch.to)))
-    run = _on(_told(run, switch.feedback), switch.to)
-    return _put(run, pending=(*run.pending, _model_call(run)))
-
-
-def _on(run: Run, model: str) -> Run:
-    return _put(
-        run,
-        model=model,
-        models=(*run.models, model),
-        attempt=1,
-        failures=0,
-        answer=None,
-        counted=(0, 0),
-    )
-
-
-def _asked(run: Run, ask: Ask, about: Call | None = None) -> Run:
-    """The question is due; the call that it is about waits for the answer."""
-    question = Question(
-        f"q{run.seq}", ask.question, ask.purpose, ask.choices, about.id if about else "", ask.digest
-    )
-    held = {**run.held, question.id: about} if about else run.held
-    return _put(run, pending=(*run.pending, question), held=held)
-
-
-def _decided_on_failure(run: Run, event: Decided) -> Run:
-    (call, failure), *rest = run.failed
-    _put(run, failed=tuple(rest))
-    match event.decision:
-        case TryAgain(feedback=feedback, after=after):
-            return _again(_told(run, feedback) if _asks(call) else run, call, after)
-        case Switch() as switch if isinstance(call, ModelCall):
-            return _switched(run, switch, call)
-        case Switch(to):
-            return _taken(_on(run, to), call, failure)
-        case Ask() as ask:
-            return _asked(run, ask, _renewed(run, call))
-        case Accept():
-            return _taken(run, call, failure)
-    return run
-
-
-def _asks(call: Call) -> bool:
-    return isinstance(call, ModelCall) and call.purpose == "answer"
-
-
-def _renewed(run: Run, call: Call) -> Call:
-    """The call as it is made again: a model call sees the messages that there are now."""
-    return _model_call(run) if _asks(call) else call
-
-
-def _again(run: Run, call: Call, after: float) -> Run:
-    call = _renewed(run, call)
-    if after <= 0:
-        return _put(run, pending=(*run.pending, call))
-    sleep = Sleep(f"s{run.seq}", after, call.id)
-    return _put(run, pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
-
-
-def _taken(run: Run, call: Call, failure: Failure) -> Run:
-    if isinstance(call, ToolCall):
-        return _resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
-    return _put(run, verdicts={**run.verdicts, call.id: failure})
-
-
-def _decided_on_answer(run: Run, event: Decided) -> Run:
-    match event.decision:
-        case TryAgain(feedback=feedback, after=after):
-            _put(_told(run, feedback), attempt=run.attempt + 1, answer=None)
-            return _again(run, _model_call(run), after)
-        case Switch() as switch:
-            run = _on(_told(run, switch.feedback), switch.to)
-            return _put(run, pending=(_model_call(run),))
-        case Ask() as ask:
-            return _asked(_put(run, answer=None), ask)
-    return run
-
-
 _FOLDS: dict[type[Event], Any] = {
     Started: _started,
     Resumed: _resumed,
-    Decided: _decided,
+    Decided: decided,
     Intended: _intended,
     Returned: _returned,
     Failed: _failed,

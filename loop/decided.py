@@ -1,0 +1,145 @@
+"""What each decision does to a run: one fold a decision, for each of the three moments."""
+
+from attrs import evolve
+
+from loopwright.calls import (
+    Call,
+    Failure,
+    ModelCall,
+    Question,
+    Sleep,
+    ToolCall,
+    ToolResult,
+)
+from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
+from loopwright.draft import model_call, put, resulted, told, without
+from loopwright.events import Decided
+from loopwright.run import Run
+
+
+def decided(run: Run, event: Decided, before: Run) -> None:
+    """What follows from a decision, by the moment at which it was made."""
+    if isinstance(event.decision, Stop):
+        return  # the end follows; a run that is resumed from here is decided anew
+    if event.moment == "call":
+        _decided_before(run, event)
+    elif event.moment == "failure":
+        _decided_on_failure(run, event)
+    else:
+        _decided_on_answer(run, event)
+
+
+def _decided_before(run: Run, event: Decided) -> Run:
+    match event.decision:
+        case Refuse(why):
+            return _refused(run, event.about, why)
+        case Amend(call):
+            amended = evolve(call, id=event.about)
+            due = tuple(amended if c.id == event.about else c for c in run.pending)
+            return put(run, pending=due)
+        case Switch() as switch:
+            return _switched_before(run, switch, event.about)
+        case Ask() as ask:
+            asked = next(call for call in run.pending if call.id == event.about)
+            return _asked(_dropped(run, event.about), ask, asked)
+    return run
+
+
+def _dropped(run: Run, call: str) -> Run:
+    return put(run, pending=tuple(due for due in run.pending if due.id != call))
+
+
+def _refused(run: Run, call: str, why: str) -> Run:
+    put(_dropped(run, call), doubtful=without(run.doubtful, call))
+    if call in run.batch:
+        return resulted(run, call, ToolResult(call, why, error=True))
+    return put(run, verdicts={**run.verdicts, call: Failure("refused", why)})
+
+
+def _switched_before(run: Run, switch: Switch, about: str) -> Run:
+    call = next(due for due in run.pending if due.id == about)
+    if isinstance(call, ModelCall):
+        return _switched(_dropped(run, about), switch, call)
+    return _on(run, switch.to)
+
+
+def _switched(run: Run, switch: Switch, call: ModelCall) -> Run:
+    """`call` is made on the other model; only a call for the answer moves the whole run there."""
+    if not _asks(call):
+        return put(run, pending=(*run.pending, evolve(call, model=switch.to)))
+    run = _on(told(run, switch.feedback), switch.to)
+    return put(run, pending=(*run.pending, model_call(run)))
+
+
+def _on(run: Run, model: str) -> Run:
+    return put(
+        run,
+        model=model,
+        models=(*run.models, model),
+        attempt=1,
+        failures=0,
+        answer=None,
+        counted=(0, 0),
+    )
+
+
+def _asked(run: Run, ask: Ask, about: Call | None = None) -> Run:
+    """The question is due; the call that it is about waits for the answer."""
+    question = Question(
+        f"q{run.seq}", ask.question, ask.purpose, ask.choices, about.id if about else "", ask.digest
+    )
+    held = {**run.held, question.id: about} if about else run.held
+    return put(run, pending=(*run.pending, question), held=held)
+
+
+def _decided_on_failure(run: Run, event: Decided) -> Run:
+    (call, failure), *rest = run.failed
+    put(run, failed=tuple(rest))
+    match event.decision:
+        case TryAgain(feedback=feedback, after=after):
+            return _again(told(run, feedback) if _asks(call) else run, call, after)
+        case Switch() as switch if isinstance(call, ModelCall):
+            return _switched(run, switch, call)
+        case Switch(to):
+            return _taken(_on(run, to), call, failure)
+        case Ask() as ask:
+            return _asked(run, ask, _renewed(run, call))
+        case Accept():
+            return _taken(run, call, failure)
+    return run
+
+
+def _asks(call: Call) -> bool:
+    return isinstance(call, ModelCall) and call.purpose == "answer"
+
+
+def _renewed(run: Run, call: Call) -> Call:
+    """The call as it is made again: a model call sees the messages that there are now."""
+    return model_call(run) if _asks(call) else call
+
+
+def _again(run: Run, call: Call, after: float) -> Run:
+    call = _renewed(run, call)
+    if after <= 0:
+        return put(run, pending=(*run.pending, call))
+    sleep = Sleep(f"s{run.seq}", after, call.id)
+    return put(run, pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
+
+
+def _taken(run: Run, call: Call, failure: Failure) -> Run:
+    if isinstance(call, ToolCall):
+        return resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
+    return put(run, verdicts={**run.verdicts, call.id: failure})
+
+
+def _decided_on_answer(run: Run, event: Decided) -> Run:
+    match event.decision:
+        case TryAgain(feedback=feedback, after=after):
+            put(told(run, feedback), attempt=run.attempt + 1, answer=None)
+            return _again(run, model_call(run), after)
+        case Switch() as switch:
+            run = _on(told(run, switch.feedback), switch.to)
+            return put(run, pending=(model_call(run),))
+        case Ask() as ask:
+            return _asked(put(run, answer=None), ask)
+    return run

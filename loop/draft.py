@@ -1,0 +1,54 @@
+"""Drafts: the small steps in which a run changes while an event is folded.
+
+A draft is a run that nobody else has seen yet, so these change it in place.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from loopwright.calls import (
+    Message,
+    ModelCall,
+    Text,
+    ToolResult,
+)
+from loopwright.run import Run, weight
+
+Held = TypeVar("Held")
+
+
+def put(draft: Run, **changes: Any) -> Run:
+    """The draft, with these fields changed."""
+    draft.__dict__.update(changes)
+    return draft
+
+
+def said(run: Run, message: Message) -> Run:
+    """With one more message in the conversation."""
+    return put(run, messages=run.messages.push(message), size=run.size + weight(message))
+
+
+def model_call(run: Run) -> ModelCall:
+    """The call that asks the run's model to answer the conversation as it is."""
+    return ModelCall(
+        id=f"m{run.seq}", model=run.model, upto=len(run.messages), max_tokens=run.max_tokens
+    )
+
+
+def told(run: Run, feedback: str) -> Run:
+    """With this feedback as the user's next message, if there is any."""
+    return said(run, Message("user", (Text(feedback),))) if feedback else run
+
+
+def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
+    """The mapping without one key."""
+    return {name: held for name, held in mapping.items() if name != key}
+
+
+def resulted(run: Run, call: str, result: ToolResult) -> Run:
+    """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
+    results = {**run.results, call: ToolResult(call, result.content, result.error)}
+    if len(results) < len(run.batch):
+        return put(run, results=results)
+    run = said(run, Message("user", tuple(results[name] for name in run.batch)))
+    return put(run, results={}, batch=(), pending=(*run.pending, model_call(run)))
