@@ -1,0 +1,338 @@
+"""What once went wrong, or would: each fault is reproduced, and must come to a clear end."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright import BadInput, Budget, Log, Loop, Outcome, Run, RunTaken, Task
+from loopwright.calls import Failure, Message, ModelCall, Question, Reply, Request, Text, ToolCall
+from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, Switch, TryAgain
+from loopwright.models import Scripted, set_price
+from loopwright.policies import Approve, Judge, Retry
+from loopwright.tools import tool
+
+ACCEPT = '{"reason": "", "verdict": "accept"}'
+
+
+@tool(effect="read")
+def look(at: str) -> str:
+    """Look."""
+    return f"seen {at}"
+
+
+@tool
+def send(to: str) -> str:
+    """Send."""
+    return f"sent to {to}"
+
+
+def test_tokens_are_reserved_and_presumed_like_money() -> None:
+    cut = Failure("cut_stream", "gone", 0.0, True, None)
+    model = Scripted(lambda request: cut)
+    run = Loop(model, policies=[Retry(times=50, backoff=0), Budget(tokens=500)]).run_now(
+        Task("x", max_tokens=100)
+    )
+    assert run.outcome is Outcome.exhausted
+    assert 300 < run.spent.tokens <= 500
+    assert len(model.requests) == 4
+
+
+def test_judges_at_the_same_time_reserve_tokens() -> None:
+    judge = Scripted(lambda request: ACCEPT, name="judge")
+    judges = [Judge("Good.", "judge:judge", name=f"judge {n}") for n in range(8)]
+    loop = Loop(Scripted(["ok"]), providers=[judge], policies=[Budget(tokens=6000)])
+    run = loop.run_now(Task("x", checks=judges))
+    assert run.outcome is Outcome.exhausted
+    assert not judge.requests
+
+
+def test_of_two_resumes_in_one_process_the_winner_is_left_alone(log: Log) -> None:
+    asked = [0]
+
+    async def model(request: Request) -> str:
+        asked[0] += 1
+        await asyncio.sleep(0.1)
+        return "ok"
+
+    task, loop = Task("x"), Loop(Scripted(model), log=log)
+
+    async def main() -> list[Any]:
+        first = asyncio.ensure_future(loop.run(task))
+        await asyncio.sleep(0.03)
+        (run_id,) = log.runs()
+        return await asyncio.gather(first, loop.resume(run_id, task), return_exceptions=True)
+
+    lost, won = asyncio.run(main())
+    assert isinstance(lost, RunTaken)
+    assert won.outcome is Outcome.accepted
+    assert log.run(won.run_id, task) == won
+
+
+def waiting(log: Log) -> str:
+    """A run that waits for the approval of a call."""
+    model = Scripted([ToolCall("1", "send", {"to": "Ada"})])
+    return Loop(model, policies=[Approve("send")], log=log).run_now(Task("x", tools=[send])).run_id
+
+
+@tool(name="send")
+def send_more(to: str, copies: int) -> str:
+    """Send several."""
+    return f"sent {copies} to {to}"
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        (Task("x"), "the tool send"),
+        (Task("x", tools=[send_more]), "the tool send"),
+        (Task("x", tools=[send], output=int), "the output type"),
+        (Task("quite another one", tools=[send]), "the prompt"),
+    ],
+)
+def test_a_task_that_has_changed_asks_before_it_goes_on(log: Log, task: Task, what: str) -> None:
+    run_id = waiting(log)
+    log.answer(run_id, "approve")
+    loop = Loop(Scripted(["1", "1"]), log=log)
+    run = loop.resume_now(run_id, task)
+    assert run.outcome is Outcome.waiting
+    assert run.spent.tool_calls == 0
+    assert (
+        run.why == f"Since this run was last carried on, this has changed: {what}. Go on with it?"
+    )
+    log.answer(run_id, "go on")
+    assert loop.resume_now(run_id, task).outcome is Outcome.accepted
+
+
+def test_a_changed_task_can_be_stopped(log: Log) -> None:
+    run_id = waiting(log)
+    log.answer(run_id, "approve")
+    loop = Loop(Scripted([]), log=log)
+    loop.resume_now(run_id, Task("x"))
+    log.answer(run_id, "stop")
+    run = loop.resume_now(run_id, Task("x"))
+    assert (run.outcome, run.why) == (Outcome.stopped, "the task has changed: the tool send")
+
+
+def test_new_checks_look_at_an_answer_that_was_being_judged(log: Log) -> None:
+    def stop(run: Run) -> Decision | None:
+        if isinstance(run.call, ModelCall) and run.call.purpose != "answer":
+            raise KeyboardInterrupt
+        return None
+
+    loop = Loop(Scripted(["no"]), policies=[stop], log=log)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_now(Task("x", checks=[Judge("Good.")]))
+    task = Task("x", checks=[lambda answer: "always bad", Judge("Good.")])
+    run = Loop(Scripted([ACCEPT]), log=log).resume_now(log.runs()[0], task)
+    assert run.outcome is Outcome.rejected
+    assert not run.verified
+
+
+def test_a_run_is_resumed_only_where_its_model_is(log: Log) -> None:
+    run_id = waiting(log)
+    log.answer(run_id, "approve")
+    before = len(log.events(run_id))
+    with pytest.raises(BadInput, match="scripted"):
+        Loop(Scripted([], name="other"), log=log).resume_now(run_id, Task("x", tools=[send]))
+    assert len(log.events(run_id)) == before
+
+
+def test_a_run_that_waits_while_another_tool_ends_is_waiting_in_the_view(log: Log) -> None:
+    @tool(effect="read")
+    async def slow() -> str:
+        """Take a while."""
+        await asyncio.sleep(0.05)
+        return "done"
+
+    calls = [ToolCall("1", "slow"), ToolCall("1", "send", {"to": "Ada"})]
+    task = Task("x", tools=[slow, send])
+    run = Loop(Scripted([calls]), policies=[Approve("send")], log=log).run_now(task)
+    assert run.outcome is Outcome.waiting
+    assert list(log.db.query("select outcome from runs")) == [{"outcome": "waiting"}]
+
+
+def test_what_may_have_been_billed_is_shown(log: Log) -> None:
+    set_price("paid:paid", input=1000, output=1000)
+    replies = [
+        Failure("cut_stream", "gone", 0.0, True, None),
+        Failure("rate_limited", "slow", 0.0, True, 429),
+        Reply((Text("ok"),), "stop", None),
+    ]
+    model = Scripted(replies, name="paid")
+    run = Loop(model, policies=[Retry(), Budget(usd=10)], log=log).run_now(
+        Task("x", max_tokens=100)
+    )
+    assert run.spent.presumed > 0
+    (row,) = log.db.query("select sum(possibly_billed_usd) as usd from model_calls")
+    assert round(row["usd"] * 10**9) == run.spent.presumed
+    (row,) = log.db.query("select possibly_billed_usd as usd from spend")
+    assert round(row["usd"] * 10**9) == run.spent.presumed
+
+
+def test_a_secret_is_masked_in_each_text_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_DB_PASSWORD", 'p"ss\\word-1234567')
+    begin, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    split = {"x": {"a": begin}, "b": end, "c": f"{begin}\nabc\n{end}"}
+    calls = [ToolCall("1", "look", split), ToolCall("1", "look", {"at": 'p"ss\\word-1234567'})]
+    log = Log(tmp_path / "runs.db")
+    run = Loop(Scripted([calls, "ok"]), log=log).run_now(Task("x", tools=[look]))
+    assert run.output == "ok"
+    asked = run.messages[1].blocks[0]
+    assert isinstance(asked, ToolCall)
+    assert asked.arguments == {"x": {"a": begin}, "b": end, "c": "[redacted]"}
+    assert json.dumps('p"ss\\word-1234567')[1:-1].encode() not in Path(log.path).read_bytes()
+    assert log.run(run.run_id, run.task) == run
+    log.close()
+
+
+class Nonsense:
+    """A provider that gives what no provider should."""
+
+    name = "scripted"
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    async def reply(self, request: Request) -> Any:
+        return self.said
+
+
+@pytest.mark.parametrize("said", [None, "ok", ToolCall("1", "x"), Reply(("text",)), 7])  # type: ignore[arg-type]
+def test_a_provider_that_gives_nonsense_is_a_failure(log: Log, said: object) -> None:
+    run = Loop(Nonsense(said), log=log).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert "malformed: the provider 'scripted' gave" in run.why
+    assert log.run(run.run_id, run.task) == run
+
+
+WRONG: Sequence[Callable[[], Any]] = [
+    lambda: Stop("x", "banana"),  # type: ignore[arg-type]
+    lambda: Stop("x", Outcome.accepted),
+    lambda: Stop("x", Outcome.waiting),
+    lambda: Stop(123),  # type: ignore[arg-type]
+    lambda: Ask(None),  # type: ignore[arg-type]
+    lambda: Accept(None),  # type: ignore[arg-type]
+    lambda: Refuse(None),  # type: ignore[arg-type]
+    lambda: TryAgain(after="soon"),  # type: ignore[arg-type]
+    lambda: TryAgain(after=-1),
+    lambda: TryAgain(feedback=5),  # type: ignore[arg-type]
+    lambda: Switch(None),  # type: ignore[arg-type]
+    lambda: Switch("strong"),
+    lambda: Amend(None),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_decision_that_makes_no_sense_stops_the_run(log: Log, wrong: Callable[[], Any]) -> None:
+    run = Loop(Scripted(["ok"]), policies=[lambda run: wrong()], log=log).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert run.why.startswith("the policy <lambda> raised")
+    assert log.run(run.run_id, run.task) == run
+
+
+def test_a_judge_that_asks_nonsense_cannot_tell(log: Log) -> None:
+    class Odd:
+        model, max_tokens, name = "", 10, "Odd"
+
+        def ask(self, run: Run) -> str:
+            return "is it good?"
+
+        def read(self, reply: Reply) -> None: ...
+
+    run = Loop(Scripted(["ok"]), log=log).run_now(Task("x", checks=[Odd()]))
+    assert (run.outcome, run.verified) == (Outcome.accepted, False)
+    assert log.run(run.run_id, run.task) == run
+
+
+def test_a_tool_that_raises_stop_iteration_ends_at_once() -> None:
+    @tool(effect="read")
+    def broken() -> str:
+        """Forget the default of next."""
+        return next(iter([]))
+
+    model = Scripted([[ToolCall("1", "broken")], "ok"])
+    run = Loop(model).run_now(Task("x", tools=[broken]))
+    assert run.seconds < 5
+    assert model.requests[1].messages[2].blocks[0].content == "RuntimeError: StopIteration: "  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("answer", [EOFError("no input"), "perhaps", 7])
+def test_an_asker_that_fails_leaves_the_question_open(log: Log, answer: Any) -> None:
+    def ask(question: Question, run: Run) -> str:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    task = Task("x", tools=[send])
+    model = Scripted([ToolCall("1", "send", {"to": "Ada"}), "ok"])
+    loop = Loop(model, policies=[Approve("send")], ask=ask, log=log)
+    run = loop.run_now(task)
+    assert run.outcome is Outcome.waiting
+    log.answer(run.run_id, "approve")
+    assert loop.resume_now(run.run_id, task).output == "ok"
+
+
+def test_an_amended_conversation_is_the_one_that_is_sent_and_quoted() -> None:
+    long = (Message("user", (Text("Say ok. " * 100),)),)
+
+    def shorter(run: Run) -> Decision | None:
+        call = run.call
+        if isinstance(call, ModelCall) and not call.messages:
+            return Amend(ModelCall(call.id, call.model, messages=long), "longer")
+        return None
+
+    model = Scripted(["ok"])
+    run = Loop(model, policies=[shorter]).run_now(Task("x"))
+    assert run.output == "ok"
+    assert tuple(model.requests[0].messages) == long
+    (intended,) = [e for e in run.events if type(e).__name__ == "Intended"]
+    assert intended.call.quote.tokens > 800  # type: ignore[union-attr]
+
+
+def test_a_provider_that_ignores_its_time_is_cut_off() -> None:
+    async def model(request: Request) -> str:
+        await asyncio.sleep(60)
+        return "late"
+
+    run = Loop(Scripted(model), policies=[Budget(seconds=0.05)]).run_now(Task("x"))
+    assert run.why.startswith("timeout: no answer in 0.0")
+    assert run.seconds < 5
+
+
+def test_the_log_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    loop = Loop(Scripted(["ok"]), log="runs.db")
+    (tmp_path / "elsewhere").mkdir()
+    os.chdir("elsewhere")
+    assert loop.run_now(Task("x")).output == "ok"
+    with pytest.raises(BadInput, match="a log is a file: to keep nothing"):
+        Log(":memory:")
+
+
+async def _late(answer: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Task("x", checks=[_late]), "is async: a check is a plain function"),
+        (lambda: Task("x", checks=Judge), "give a list of checks"),
+        (lambda: Task("x", checks=[Judge]), "is no check"),
+        (lambda: Task("x", system=None), "system, name and label of a task are texts"),
+        (lambda: Loop(None), "None is no model"),
+        (lambda: Loop(Scripted), "is no model: say 'provider:model', or give a provider"),
+        (lambda: Loop(Scripted([]), policies=[_late]), "is async: a policy is plain"),
+        (lambda: Budget(steps=1.9), r"Budget\(steps=1.9\): give a whole number"),
+        (lambda: Loop(Scripted([])).map_now(Task("x"), [], at_once="8"), "at_once='8'"),
+    ],
+)
+def test_plain_mistakes_get_plain_words(wrong: Callable[[], Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        wrong()
