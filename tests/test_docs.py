@@ -74,7 +74,8 @@ def test_the_commands_of_the_readme_are_those_that_are_run() -> None:
     commands = [line for block in blocks("") for line in block.splitlines()]
     assert "pip install uv && uv run examples/first_run.py" in commands
     assert "pip install uv && uv run pytest" in commands
-    assert "pip install uv && uv run pytest" in (ROOT / ".ci" / "run").read_text()
+    script = (ROOT / ".ci" / "run").read_text()
+    assert all(f"'{command}'" in script for command in commands if command.startswith("pip"))
 
 
 PUBLIC = [
