@@ -364,7 +364,8 @@ def _prepared(path: Path) -> None:
 def _checked(path: Path) -> None:
     if not stat.S_ISREG(path.stat().st_mode):
         raise LogError(f"{path} is no regular file: choose another path")
-    if not os.access(path, os.W_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.W_OK, effective_ids=effective):
         raise LogError(f"{path} is read-only: make it writable, or read it with sqlite3")
 
 
