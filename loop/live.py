@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from inspect import isawaitable
 from typing import Any
 
 from loopwright.calls import Failure, ModelCall, Reply
@@ -39,21 +40,13 @@ class Live(Port):
     ) -> Any:
         name = tool.spec.name
         if tool.asynchronous:
-            working = asyncio.ensure_future(tool.function(*args, **kwargs))
-            end = "it was cancelled"
-        else:
-            working = _threaded(lambda: tool.function(*args, **kwargs))
-            end = "a thread cannot be stopped, so it is abandoned, outcome unknown"
-        try:
-            await _ended(working, seconds)
-        except asyncio.CancelledError:
-            await _cancelled(working)
-            raise
-        if working.done():
-            return working.result()
-        if not await _cancelled(working):
-            end = "it did not stop when cancelled, so it is abandoned, outcome unknown"
-        return Failure("timeout", f"{name} did not finish in {seconds:g} s: {end}")
+            return await _outcome(
+                name, asyncio.ensure_future(tool.function(*args, **kwargs)), seconds
+            )
+        value = await _outcome(name, _threaded(lambda: tool.function(*args, **kwargs)), seconds)
+        if isawaitable(value):  # a plain function around an asynchronous one
+            return await _outcome(name, asyncio.ensure_future(value), seconds)
+        return value
 
     async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
         seconds = timeout(run, call)
@@ -65,6 +58,26 @@ class Live(Port):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _outcome(name: str, working: "asyncio.Future[Any]", seconds: float) -> Any:
+    """What the work gives, or the failure that it did not end in time."""
+    try:
+        await _ended(working, seconds)
+    except asyncio.CancelledError:
+        await _cancelled(working)
+        raise
+    if working.cancelled():
+        return Failure("tool_error", f"{name} cancelled itself")
+    if working.done():
+        return working.result()
+    if not isinstance(working, asyncio.Task):
+        end = "a thread cannot be stopped, so it is abandoned, outcome unknown"
+    elif await _cancelled(working):
+        end = "it was cancelled"
+    else:
+        end = "it did not stop when cancelled, so it is abandoned, outcome unknown"
+    return Failure("timeout", f"{name} did not finish in {seconds:g} s: {end}")
 
 
 async def _ended(working: "asyncio.Future[Any]", seconds: float) -> None:

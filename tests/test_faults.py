@@ -1,6 +1,7 @@
 """What once went wrong, or would: each fault is reproduced, and must come to a clear end."""
 
 import asyncio
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -261,6 +262,55 @@ def test_a_tool_that_raises_stop_iteration_ends_at_once() -> None:
     run = Loop(model).run_now(Task("x", tools=[broken]))
     assert run.seconds < 5
     assert model.requests[1].messages[2].blocks[0].content == "RuntimeError: StopIteration: "  # type: ignore[union-attr]
+
+
+def test_a_tool_that_cancels_itself_is_told_to_the_model() -> None:
+    @tool(effect="read")
+    async def weary() -> str:
+        """Give up."""
+        raise asyncio.CancelledError
+
+    model = Scripted([[ToolCall("1", "weary")], "ok"])
+    assert Loop(model).run_now(Task("x", tools=[weary])).output == "ok"
+    assert model.requests[1].messages[2].blocks[0].content == "weary cancelled itself"  # type: ignore[union-attr]
+
+
+def test_a_sync_wrapper_of_an_async_function_runs_in_a_thread() -> None:
+    def synced(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return asyncio.run(function(*args, **kwargs))
+
+        return call
+
+    @tool(effect="read")
+    @synced
+    async def greet(name: str) -> str:
+        """Greet."""
+        return f"Hi {name}"
+
+    model = Scripted([[ToolCall("1", "greet", {"name": "Ada"})], "ok"])
+    Loop(model).run_now(Task("x", tools=[greet]))
+    assert model.requests[1].messages[2].blocks[0].content == "Hi Ada"  # type: ignore[union-attr]
+
+
+def test_a_plain_wrapper_of_an_async_function_is_awaited() -> None:
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return call
+
+    @tool(effect="read")
+    @counted
+    async def greet(name: str) -> str:
+        """Greet."""
+        return f"Hi {name}"
+
+    model = Scripted([[ToolCall("1", "greet", {"name": "Ada"})], "ok"])
+    Loop(model).run_now(Task("x", tools=[greet]))
+    assert model.requests[1].messages[2].blocks[0].content == "Hi Ada"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("answer", [EOFError("no input"), "perhaps", 7])

@@ -186,12 +186,20 @@ def _made(given: Any, effect: Effect, timeout: float, name: str, description: st
         timeout,
         function,
         spec,
-        inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(source),
+        _asynchronous(function),
         _wants_key(name, signature, hints),
         signature,
         schema,
         hints.get("return", Any) in (None, type(None)),
     )
+
+
+def _asynchronous(function: Any) -> bool:
+    """Whether a call gives a coroutine: by the function itself, not by what it wraps."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    call = function if inspect.isroutine(function) else type(function).__call__
+    return inspect.iscoroutinefunction(call)
 
 
 def _bare(given: Any) -> Callable[..., Any]:
