@@ -146,9 +146,9 @@ def _over_money(budget: Budget, run: Run) -> str | None:
 
 def _unpriced(call: ModelCall) -> str:
     return (
-        f"the price of {call.model} is unknown, so no limit in USD can hold: is the name right? Give "
-        "its price with "
-        f"set_price({call.model!r}, input=..., output=...), or say Budget(unpriced='allow')"
+        f"the price of {call.model} is unknown, so no limit in USD can hold: is the name right? If "
+        f"so, give the price with set_price({call.model!r}, input=..., output=...), or say "
+        "Budget(unpriced='allow')"
     )
 
 

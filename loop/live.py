@@ -40,9 +40,8 @@ class Live(Port):
     ) -> Any:
         name = tool.spec.name
         if tool.asynchronous:
-            return await _outcome(
-                name, asyncio.ensure_future(tool.function(*args, **kwargs)), seconds
-            )
+            working = asyncio.ensure_future(tool.function(*args, **kwargs))
+            return await _outcome(name, working, seconds)
         value = await _outcome(name, _threaded(lambda: tool.function(*args, **kwargs)), seconds)
         if isawaitable(value):  # a plain function around an asynchronous one
             return await _outcome(name, asyncio.ensure_future(value), seconds)
@@ -72,6 +71,7 @@ async def _outcome(name: str, working: "asyncio.Future[Any]", seconds: float) ->
     if working.done():
         return working.result()
     if not isinstance(working, asyncio.Task):
+        working.cancel()
         end = "a thread cannot be stopped, so it is abandoned, outcome unknown"
     elif await _cancelled(working):
         end = "it was cancelled"
