@@ -112,19 +112,19 @@ class Loop:
         """`run` for scripts; it works where an event loop is running already, too."""
         return _now(lambda: self.run(task, **inputs))
 
-    async def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
+    def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
         house = self._house(task)
         port = self._port()
         event = self._started(task, inputs, house, port)
-        async for run in self._carried(blank(event.run, task), house.policies, port, event):
-            yield run
+        return self._carried(blank(event.run, task), house.policies, port, event)
 
     async def resume(self, run_id: str, task: Task) -> Run:
         """Go on with a run of the log, in this process; a run that has ended stays as it is.
 
-        `task` must be the run's task; its code may have changed. Raises `RunNotFound`, and
-        `RunTaken` if another process carries the run on at the same time.
+        `task` must be the run's task; if its tools, output type or prompt have changed, the run
+        first asks whether that is meant. A process that still carries the run on loses it: it
+        stops, with `RunTaken`, before it acts again. Raises `RunNotFound`.
         """
         return await _last(self.resumed_steps(run_id, task))
 
@@ -132,18 +132,16 @@ class Loop:
         """`resume` for scripts."""
         return _now(lambda: self.resume(run_id, task))
 
-    async def resumed_steps(self, run_id: str, task: Task) -> AsyncGenerator[Run, None]:
+    def resumed_steps(self, run_id: str, task: Task) -> AsyncGenerator[Run, None]:
         """`resume`, step by step."""
         run = self._log().run(run_id, task)
         house = self._house(task)
         port = self._port()
         setting = self._setting(task, house, run.model, port)
         if not _goes_on(run, setting):
-            yield run
-            return
+            return _only(run)
         self._checked(run.model)
-        async for after in self._carried(run, house.policies, port, Resumed(port.now(), setting)):
-            yield after
+        return self._carried(run, house.policies, port, Resumed(port.now(), setting))
 
     async def map(
         self,
@@ -299,6 +297,10 @@ def _watch(watch: Watch | bool | None) -> Watch | None:
     from loopwright.display import Progress
 
     return Progress() if watch else None
+
+
+async def _only(run: Run) -> AsyncGenerator[Run, None]:
+    yield run
 
 
 async def _last(steps: AsyncGenerator[Run, None]) -> Run:
