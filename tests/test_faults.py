@@ -386,3 +386,53 @@ async def _late(answer: str) -> None: ...
 def test_plain_mistakes_get_plain_words(wrong: Callable[[], Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         wrong()
+
+
+def test_calls_at_the_same_time_reserve_money() -> None:
+    """Each of the two verdicts would fit under the ceiling by itself."""
+    set_price("costly:costly", input=0, output=1_000_000)
+    judge = Scripted(lambda request: ACCEPT, name="costly")
+    judges = [Judge("Good.", "costly:costly", name=f"judge {n}", max_tokens=10) for n in range(2)]
+    loop = Loop(Scripted(["ok"]), providers=[judge], policies=[Budget(usd=15)])
+    run = loop.run_now(Task("x", checks=judges))
+    assert run.outcome is Outcome.exhausted
+    assert "0.000000 settled, 10.000000 reserved" in run.why
+    assert not judge.requests
+
+
+def test_a_call_that_was_under_way_is_presumed_spent(log: Log) -> None:
+    set_price("torn:torn", input=0, output=1_000_000)
+
+    async def model(request: Request) -> str:
+        raise KeyboardInterrupt
+
+    task = Task("x", max_tokens=10)
+    loop = Loop(Scripted(model, name="torn"), policies=[Budget(usd=15)], log=log)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_now(task)
+    again = Loop(Scripted(["ok"], name="torn"), policies=[Budget(usd=15)], log=log)
+    run = again.resume_now(log.runs()[0], task)
+    assert run.outcome is Outcome.exhausted
+    assert run.possible_cost == 10
+    assert "10.000000 presumed" in run.why
+
+
+def test_an_unsafe_call_in_doubt_is_not_made_again(log: Log) -> None:
+    called = []
+
+    @tool
+    async def pay(euros: int) -> str:
+        """Pay."""
+        called.append(euros)
+        raise KeyboardInterrupt
+
+    task = Task("x", tools=[pay])
+    loop = Loop(Scripted([ToolCall("1", "pay", {"euros": 5}), "ok"]), log=log)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_now(task)
+    run = loop.resume_now(log.runs()[0], task)
+    assert run.outcome is Outcome.waiting
+    assert 'The process ended while pay({"euros":5}) was under way.' in run.why
+    log.answer(run.run_id, "happened", note="The bank says so.")
+    assert loop.resume_now(run.run_id, task).output == "ok"
+    assert called == [5]
