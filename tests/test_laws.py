@@ -320,3 +320,15 @@ def test_every_ending_but_a_limit_has_a_decision(
     run = inline(script, rules, task)
     last = [e for e in run.events if isinstance(e, Decided)][-1]
     assert run.why == last.decision.why
+
+
+def test_a_stop_whose_end_was_lost_is_decided_anew() -> None:
+    script = [Failure("bad_request", "it failed")]
+    whole = inline(script, [])
+    policies = house([])
+    port = Inline({"world": world(script, 1)}, person)
+    before = folded(whole.events[:-1], TASK)
+    assert isinstance(before.events[-1], Decided)
+    again = Resumed(port.now(), setting(policies))
+    resumed = driven(carried(before, again, policies, port))
+    assert (resumed.outcome, resumed.why) == (whole.outcome, whole.why)
