@@ -1,7 +1,7 @@
-"""The fold: how each event changes the run. Pure functions, one an event, one a decision.
+"""The fold: how each event changes the run, one function an event.
 
 Every event of `loopwright.events` has its function in the table at the end of this file, and
-nothing else changes a run.
+nothing else changes a run. What a decision does stands in `loopwright.decided`.
 """
 
 from collections.abc import Iterable

@@ -30,7 +30,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.codec import digest
-from loopwright.errors import BadInput, LoopwrightError, Mismatch
+from loopwright.errors import BadInput, Mismatch, RealCallForbidden
 from loopwright.events import Event, Failed, Paused, Returned
 from loopwright.fold import fold
 from loopwright.models import catalogue
@@ -100,7 +100,7 @@ class Port:
         except Exception as error:
             if isinstance(call, Question):  # nobody was reached: the question stays open
                 return Paused(self.now(), call.id, f"{type(error).__name__}: {error}")
-            if isinstance(error, LoopwrightError):
+            if isinstance(error, RealCallForbidden):
                 raise
             result, trace = _failure(call, error), traceback.format_exc()
         seconds = round(time.perf_counter() - begun, 4)

@@ -436,3 +436,28 @@ def test_an_unsafe_call_in_doubt_is_not_made_again(log: Log) -> None:
     log.answer(run.run_id, "happened", note="The bank says so.")
     assert loop.resume_now(run.run_id, task).output == "ok"
     assert called == [5]
+
+
+def test_an_error_of_ours_in_a_tool_is_told_to_the_model() -> None:
+    """A tool may well use a loop or a task of its own, wrongly."""
+
+    @tool(effect="read")
+    def greet(name: str) -> str:
+        """Greet."""
+        return Task("Greet {name}.").filled({"nam": name})
+
+    model = Scripted([[ToolCall("1", "greet", {"name": "Ada"})], "ok"])
+    assert Loop(model).run_now(Task("x", tools=[greet])).output == "ok"
+    assert "needs the input 'name'" in model.requests[1].messages[2].blocks[0].content  # type: ignore[union-attr]
+
+
+def test_a_switch_to_a_provider_that_is_not_there_ends_as_failed(log: Log) -> None:
+    def away(run: Run) -> Decision | None:
+        return Switch("nobody:strong") if run.moment == "answer" and run.problems else None
+
+    policies = [away, Budget(unpriced="allow")]
+    loop = Loop(Scripted(["no"]), policies=policies, log=log)
+    run = loop.run_now(Task("x", checks=[lambda answer: "No."]))
+    assert run.outcome is Outcome.failed
+    assert "nobody" in run.why
+    assert log.run(run.run_id, run.task) == run
