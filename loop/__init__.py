@@ -7,6 +7,7 @@ it out, `Run` is what happened, and the log of it is a SQLite file.
 from typing import TYPE_CHECKING, Any
 
 from loopwright.budget import Budget, unlimited
+from loopwright.calls import Delta, Media, Options
 from loopwright.errors import (
     BadInput,
     LogError,
@@ -31,11 +32,14 @@ __all__ = [
     "Attempt",
     "BadInput",
     "Budget",
+    "Delta",
     "Log",
     "LogError",
     "Loop",
     "LoopwrightError",
+    "Media",
     "Mismatch",
+    "Options",
     "Outcome",
     "Policies",
     "Policy",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import copy
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from loopwright import budget, models
+from loopwright.calls import Delta
 from loopwright.codec import digest, plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ended, Event, Resumed, Setting, Started
@@ -31,7 +33,7 @@ from loopwright.run import Run
 from loopwright.task import Task
 
 Result = TypeVar("Result")
-Watch = Callable[[Run, Event], object]
+Watch = Callable[[Run, Event | Delta], object]
 
 TICK = 0.1
 """Seconds between two looks at whether a notebook's cell was interrupted."""
@@ -65,8 +67,9 @@ class Loop:
     that reads from top to bottom. `log` is the path of the SQLite file, or a `Log`; without one
     nothing is kept but the run itself. `providers` are provider objects to find by their names.
     `ask` answers questions to a person while the run goes on; without it such a run waits.
-    `watch` is called with the run and the event after each event; ``watch=True`` shows the progress
-    in the terminal or the notebook. `durability` is that of the `Log`.
+    `watch` is called with the run and each event, and with each `Delta` while a model speaks;
+    ``watch=True`` shows the progress in the terminal or the notebook. `durability` is that of the
+    `Log`.
 
     Raises `BadInput` for a model, a provider or a policy that cannot work, `LogError` for a log.
 
@@ -118,6 +121,26 @@ class Loop:
         port = self._port()
         event = self._started(task, inputs, house, port)
         return self._carried(blank(event.run, task), house.policies, port, event)
+
+    async def live(
+        self, task: Task, /, **inputs: Any
+    ) -> AsyncGenerator[tuple[Run, Event | Delta], None]:
+        """The same, event by event, and with each piece of what a model says while it says it.
+
+        Gives what a `watch` is called with. A run whose generator is closed is cancelled.
+        """
+        told: asyncio.Queue[tuple[Run, Event | Delta] | None] = asyncio.Queue()
+        listening = copy.copy(self)
+        listening.watch = lambda run, event: told.put_nowait((run, event))
+        carried = asyncio.ensure_future(listening.run(task, **inputs))
+        carried.add_done_callback(lambda _: told.put_nowait(None))
+        try:
+            while (pair := await told.get()) is not None:
+                yield pair
+            await carried
+        finally:
+            carried.cancel()
+            await asyncio.gather(carried, return_exceptions=True)
 
     async def resume(self, run_id: str, task: Task) -> Run:
         """Go on with a run of the log, in this process; a run that has ended stays as it is.
@@ -220,7 +243,7 @@ class Loop:
             return  # what interrupted the run is already on its way to the caller
 
     def _port(self) -> Port:
-        port: Port = Live(self.providers, self.ask)
+        port: Port = Live(self.providers, self.ask, self.watch)
         if self.log:
             port = Recorded(self.log, port)
         return Watched(port, self.watch) if self.watch else port
@@ -257,6 +280,8 @@ class Loop:
             system=task.system,
             inputs=plain(inputs),
             max_tokens=task.max_tokens,
+            media=task.media(inputs),
+            options=task.options,
         )
 
     def _checked(self, model: str) -> None:

@@ -4,7 +4,7 @@ A call is a `ModelCall`, a `ToolCall`, a `Question` to a person or a `Sleep`; it
 `Reply`, a `ToolResult`, an `Answer`, a `Slept`, or as a `Failure`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -44,17 +44,47 @@ FailureKind = Literal[
 
 @frozen
 class Text:
-    """Words, said by a person or a model."""
+    """Words, said by a person or a model.
+
+    `extra` is what `provider` attached to them (citations, a phase): sent back to it as it came.
+    """
 
     text: str
+    provider: str = ""
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Media:
+    """An image or a document, as base64 `data` of the media type `mime`, or as a `url`.
+
+    As an input of a task it is shown to the model before the prompt, in which its `name` stands.
+
+    >>> Media("image/png", "iVBORw0KGgo=").kind
+    'image'
+    """
+
+    mime: str
+    data: str = ""
+    url: str = ""
+    name: str = ""
+
+    @property
+    def kind(self) -> Literal["image", "document"]:
+        """What it is, by its media type."""
+        return "image" if self.mime.startswith("image/") else "document"
 
 
 @frozen
 class Opaque:
-    """A provider's own block (signed thinking, a reasoning item), kept and sent back as it came."""
+    """A provider's own block (signed thinking, a reasoning item), kept and sent back as it came.
+
+    `model` is the one that made it: to another model of the same provider it means nothing.
+    """
 
     provider: str
     data: Mapping[str, Any]
+    model: str = ""
 
 
 @frozen
@@ -82,7 +112,7 @@ class ToolResult:
     error: bool = False
 
 
-Block = Text | Opaque | ToolCall | ToolResult
+Block = Text | Media | Opaque | ToolCall | ToolResult
 
 
 def _blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
@@ -167,6 +197,29 @@ class Quote:
 
 
 @frozen
+class Options:
+    """How a model is asked. What a provider or a model does not have, it does not get.
+
+    `effort` is how hard to think: ``"minimal"``, ``"low"``, ``"medium"``, ``"high"``, ``"max"``, or
+    whatever else the model knows. `tool_choice` is ``"auto"``, ``"none"``, ``"required"`` or the
+    name of a tool. Without `parallel_tools` a reply holds one tool call at most; with
+    `strict_tools` the provider enforces the schema of the arguments where it can. `tier` is the
+    provider's service tier. `extra` holds, by the name of the provider, what is put into the body
+    of the request besides, or in place of what stands there.
+
+    >>> Options(effort="high", extra={"anthropic": {"inference_geo": "eu"}}).tool_choice
+    'auto'
+    """
+
+    effort: str = ""
+    tool_choice: str = "auto"
+    parallel_tools: bool = True
+    strict_tools: bool = False
+    tier: str = ""
+    extra: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+
+
+@frozen
 class ModelCall:
     """A model is asked. The conversation is the run's first `upto` messages, or `messages`.
 
@@ -181,6 +234,7 @@ class ModelCall:
     purpose: str = "answer"
     messages: tuple[Message, ...] = ()
     quote: Quote = Quote()
+    options: Options = Options()
 
 
 @frozen
@@ -215,6 +269,20 @@ Call = ModelCall | ToolCall | Question | Sleep
 
 
 @frozen
+class Sent:
+    """What a provider was sent, as far as it matters afterwards.
+
+    `prefix` is the digest of all that stood before the newest turn, which is what a provider's
+    cache can hold; `changed` names the first part of it that is another than at the call before.
+    `repairs` are the changes that made the conversation one that the provider accepts.
+    """
+
+    prefix: str = ""
+    changed: str = ""
+    repairs: tuple[str, ...] = ()
+
+
+@frozen
 class Reply:
     """What the model said. `model` is the one that the provider says it served; in the events it is
     left out where it is the one that was asked for."""
@@ -226,6 +294,7 @@ class Reply:
     tier: str = ""
     request_id: str = ""
     first_token: float | None = None
+    sent: Sent = Sent()
 
     @property
     def text(self) -> str:
@@ -267,6 +336,7 @@ class Failure:
     status: int | None = None
     request_id: str = ""
     usage: Usage | None = None
+    sent: Sent = Sent()
 
 
 Result = Reply | ToolResult | Answer | Slept
@@ -285,10 +355,41 @@ class ToolSpec:
 
 
 @frozen
+class Output:
+    """How a typed answer must look: the JSON `schema`, and the same as an `instruction` in words.
+
+    A provider that can enforce a schema is given that, any other model the words.
+    """
+
+    schema: Mapping[str, Any]
+    instruction: str
+
+
+DeltaKind = Literal["text", "thinking", "tool_call"]
+
+Tell = Callable[[DeltaKind, str], object]
+"""Who is told of each piece of a reply while it comes: its kind, and the new characters. Of a tool
+call these are the name in a piece of its own, and then the JSON of the arguments."""
+
+
+@frozen
+class Delta:
+    """A piece of what a model says, while it says it: for people to see, and never in the log.
+
+    `call` is the id of the model call. Of a tool call the first piece is its name.
+    """
+
+    call: str
+    kind: DeltaKind
+    text: str
+
+
+@frozen
 class Request:
     """What one model call sends: the portable form that every provider translates.
 
     `model` is the provider's own name of the model, `timeout` the seconds for the whole call.
+    Requests with the same `prefix_key` begin alike. `tell` is told what comes while it comes.
     """
 
     model: str
@@ -297,3 +398,13 @@ class Request:
     tools: tuple[ToolSpec, ...] = ()
     max_tokens: int = 4096
     timeout: float = 600.0
+    output: Output | None = None
+    options: Options = Options()
+    prefix_key: str = ""
+    tell: Tell | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def instructions(self) -> str:
+        """The system text for a model that has to be told in words how the answer must look."""
+        words = (self.system, self.output.instruction if self.output else "")
+        return "\n\n".join(filter(None, words))

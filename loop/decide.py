@@ -111,6 +111,7 @@ def _ready(call: Call, run: Run) -> Call:
             call.purpose,
             call.messages,
             quoted(call, run.bound(call)),
+            call.options,
         )
     if isinstance(call, ToolCall) and run.task:
         return run.task.resolved(call)

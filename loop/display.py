@@ -12,6 +12,7 @@ from loopwright.calls import (
     NANO,
     Answer,
     Call,
+    Delta,
     ModelCall,
     Question,
     Reply,
@@ -147,6 +148,11 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def _tail(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
 def visible(text: str) -> str:
     """`text` with everything escaped that would not show, or would steer a terminal."""
     return "".join(
@@ -176,8 +182,23 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
         self.gathered: dict[str, Lines] = {}
+        self.speaking: dict[str, str] = {}
 
-    def __call__(self, run: Run, event: Event) -> None:
+    def __call__(self, run: Run, event: Event | Delta) -> None:
+        if isinstance(event, Delta):
+            self._speaks(run, event)
+        else:
+            self._happened(run, event)
+
+    def _speaks(self, run: Run, delta: Delta) -> None:
+        """The last words so far, on the line that the step is on."""
+        said = self.speaking.get(delta.call, "") + delta.text
+        self.speaking = {delta.call: said[-200:]}
+        gathered = self.gathered.get(run.run_id)
+        step = f"{gathered.line.step:>3}  " if gathered else ""
+        self._passing(run, f"{step}{delta.kind}: {visible(_tail(said, 60))}")
+
+    def _happened(self, run: Run, event: Event) -> None:
         before = run.step if isinstance(event, Resumed) else 0
         gathered = self.gathered.setdefault(run.run_id, Lines(before))
         if done := gathered.add(event):

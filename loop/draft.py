@@ -31,7 +31,11 @@ def said(run: Run, message: Message) -> Run:
 def model_call(run: Run) -> ModelCall:
     """The call that asks the run's model to answer the conversation as it is."""
     return ModelCall(
-        id=f"m{run.seq}", model=run.model, upto=len(run.messages), max_tokens=run.max_tokens
+        id=f"m{run.seq}",
+        model=run.model,
+        upto=len(run.messages),
+        max_tokens=run.max_tokens,
+        options=run.options,
     )
 
 

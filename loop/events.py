@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from loopwright.calls import Call, Cost, Failure, ModelCall, Result
+from loopwright.calls import Call, Cost, Failure, Media, ModelCall, Options, Result
 from loopwright.decisions import Decision, Moment
 from loopwright.outcome import Outcome
 
@@ -76,6 +76,8 @@ class Started:
     system: str = ""
     inputs: Mapping[str, Any] = field(factory=dict)
     max_tokens: int = 4096
+    media: tuple[Media, ...] = ()
+    options: Options = Options()
 
 
 @frozen

@@ -62,11 +62,12 @@ def _started(run: Run, event: Started, before: Run) -> None:
         version=event.version,
         label=event.label,
         max_tokens=event.max_tokens,
+        options=event.options,
         model=event.setting.model,
         models=(event.setting.model,),
         started=event.time,
     )
-    said(run, Message("user", (Text(event.prompt),)))
+    said(run, Message("user", (*event.media, Text(event.prompt))))
     put(run, pending=(model_call(run),))
 
 

@@ -4,10 +4,12 @@ A port wraps a port: `Recorded` writes down what passes, `Watched` shows it. `In
 out one after the other without an event loop; `loopwright.live.Live` does it on asyncio.
 """
 
+import logging
 import os
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any, get_args
 
@@ -18,6 +20,8 @@ from loopwright.calls import (
     Block,
     Call,
     Cost,
+    Delta,
+    DeltaKind,
     Failure,
     ModelCall,
     Question,
@@ -26,6 +30,7 @@ from loopwright.calls import (
     Result,
     Sleep,
     Slept,
+    Tell,
     ToolCall,
     ToolResult,
 )
@@ -37,6 +42,8 @@ from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.run import Run
 from loopwright.task import Tool
+
+_LOG = logging.getLogger("loopwright")
 
 TIMEOUT = 600.0
 """Seconds for a whole model call where nothing else is said: what both SDKs take for one read."""
@@ -56,14 +63,18 @@ class Port:
     """How effects are carried out. The loop knows nothing else of the world.
 
     `providers` answer model calls, by name; one that is not there is looked up by its name.
-    `ask` answers questions to a person.
+    `ask` answers questions to a person. `tell` is told what a model says while it says it.
     """
 
     def __init__(
-        self, providers: Mapping[str, Provider] | None = None, ask: Asker | None = None
+        self,
+        providers: Mapping[str, Provider] | None = None,
+        ask: Asker | None = None,
+        tell: "Callable[[Run, Delta], object] | None" = None,
     ) -> None:
         self.providers = dict(providers or {})
         self.ask = ask
+        self.tell = tell
 
     # ------------------------------------------------------------------- what the loop calls
 
@@ -127,8 +138,17 @@ class Port:
     async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
         """Ask a model."""
         name, _, model = call.model.partition(":")
-        said = await self.provider(name).reply(_request(run, call, model))
+        tell = self.tell and partial(self._told, run, call)
+        said = await self.provider(name).reply(_request(run, call, model, tell))
         return _checked(said, name)
+
+    def _told(self, run: Run, call: ModelCall, kind: DeltaKind, text: str) -> None:
+        """Nothing that a listener does can hurt the run."""
+        assert self.tell is not None
+        try:
+            self.tell(run, Delta(call.id, kind, text))
+        except Exception:
+            _LOG.warning("a listener raised at a piece of a reply", exc_info=True)
 
     def provider(self, name: str) -> Provider:
         """The provider of that name. Raises `BadInput` if there is none."""
@@ -181,9 +201,12 @@ class Inline(Port):
     """
 
     def __init__(
-        self, providers: Mapping[str, Provider] | None = None, ask: Asker | None = None
+        self,
+        providers: Mapping[str, Provider] | None = None,
+        ask: Asker | None = None,
+        tell: "Callable[[Run, Delta], object] | None" = None,
     ) -> None:
-        super().__init__(providers, ask)
+        super().__init__(providers, ask, tell)
         self.clock = 1_750_000_000.0
 
     def now(self) -> float:
@@ -260,12 +283,24 @@ def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
     return TIMEOUT
 
 
-def _request(run: Run, call: ModelCall, model: str) -> Request:
-    seconds = timeout(run, call)
-    if call.messages or run.task is None:
-        return Request(model, call.messages, max_tokens=call.max_tokens, timeout=seconds)
-    task, messages = run.task, run.messages.until(call.upto)
-    return Request(model, messages, task.instructions, task.specs, call.max_tokens, seconds)
+def _request(run: Run, call: ModelCall, model: str, tell: Tell | None) -> Request:
+    seconds, task = timeout(run, call), run.task
+    if call.messages or task is None:
+        return Request(
+            model, call.messages, "", (), call.max_tokens, seconds, None, call.options, tell=tell
+        )
+    return Request(
+        model,
+        run.messages.until(call.upto),
+        task.system,
+        task.specs,
+        call.max_tokens,
+        seconds,
+        task.form,
+        call.options,
+        run.version,
+        tell,
+    )
 
 
 def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returned:

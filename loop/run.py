@@ -15,8 +15,10 @@ from loopwright.calls import (
     Block,
     Call,
     Failure,
+    Media,
     Message,
     ModelCall,
+    Options,
     Question,
     Quote,
     Reply,
@@ -39,6 +41,13 @@ from loopwright.trail import Trail
 
 PER_MESSAGE = 16
 """Tokens that a provider may add around a message (role, separators): generously."""
+
+PER_IMAGE = 10_000
+"""The most tokens of an image, or of a page shown as one: twice the largest (4,784) that a provider
+says it makes of one."""
+
+CONTEXT = 1_000_000
+"""The most tokens of a document that only the provider sees: the largest context in use."""
 
 
 @frozen
@@ -87,6 +96,7 @@ class Run:
     version: str = ""
     label: str = ""
     max_tokens: int = 4096
+    options: Options = Options()
 
     model: str = ""
     models: tuple[str, ...] = ()
@@ -247,6 +257,18 @@ def _block_weight(block: Block) -> int:
             return len(text.encode(errors="replace"))
         case ToolResult(content=content):
             return len(content.encode(errors="replace")) + PER_MESSAGE
+        case Media():
+            return _media_weight(block)
         case ToolCall(name=name, arguments=arguments):
             return len(name) + len(str(arguments).encode(errors="replace")) + PER_MESSAGE
     return len(str(block.data).encode(errors="replace"))
+
+
+def _media_weight(media: Media) -> int:
+    """An image has a largest size. Of a document each byte may be a token, compressed texts unfold
+    to some four times their size, and each page may be shown as an image too."""
+    if media.kind == "image":
+        return PER_IMAGE
+    if media.url:
+        return CONTEXT
+    return min(CONTEXT, PER_IMAGE + 4 * len(media.data))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from loopwright.calls import Effect, ToolCall, ToolSpec
+from loopwright.calls import Effect, Media, Options, Output, ToolCall, ToolSpec
 from loopwright.codec import digest, encode, plain
 from loopwright.errors import BadInput
 
@@ -95,13 +95,14 @@ class Task:
     `checks` are functions that take the answer (and, if they have a second parameter, the run) and
     return `None` or the problem in words; a `Judge` is a check that asks a model.
     `limits` is a `Budget` of the task's own. `max_tokens` bounds the output tokens of each model
-    call. `system` are standing instructions. `label` names this version of the prompt for people;
-    the digest `version` names it in any case.
+    call. `system` are standing instructions. `options` say how the model is asked. `label` names
+    this version of the prompt for people; the digest `version` names it in any case. An input that
+    is a `Media`, or a list of them, is shown to the model as the image or document that it is.
 
     From these follow `fields` (the inputs that the prompt needs), `schema` (of the output type),
-    `specs` (the tools as the model sees them), `instructions` (the system text: the task's own, and
-    how a typed answer must look), `weight` (the most tokens that these can add to a request) and
-    `digests` (of each tool, so that a change shows when a run is resumed).
+    `specs` (the tools as the model sees them), `form` (how a typed answer must look), `weight` (the
+    most tokens that these can add to a request) and `digests` (of each tool, so that a change shows
+    when a run is resumed).
 
     Raises `BadInput` for a prompt, tool, check or output type that cannot work.
 
@@ -118,10 +119,11 @@ class Task:
     system: str = field(default="", kw_only=True)
     limits: Any = field(default=None, kw_only=True)
     max_tokens: int = field(default=4096, kw_only=True)
+    options: Options = field(default=Options(), kw_only=True)
     fields: tuple[str, ...] = field(init=False)
     schema: Any = field(init=False, repr=False)
     specs: tuple[ToolSpec, ...] = field(init=False, repr=False)
-    instructions: str = field(init=False, repr=False)
+    form: Output | None = field(init=False, repr=False)
     weight: int = field(init=False, repr=False)
     digests: Mapping[str, str] = field(init=False, repr=False)
 
@@ -130,6 +132,8 @@ class Task:
             raise BadInput("a task needs a prompt: Task('Summarise {text}.')")
         if not all(isinstance(text, str) for text in (self.system, self.name, self.label)):
             raise BadInput("system, name and label of a task are texts")
+        if not isinstance(self.options, Options):
+            raise BadInput(f"options={self.options!r}: give Options(effort='high'), for example")
         if (
             isinstance(self.max_tokens, bool)
             or not isinstance(self.max_tokens, int)
@@ -139,7 +143,7 @@ class Task:
         object.__setattr__(self, "fields", _fields(self.prompt))
         object.__setattr__(self, "schema", self._schema())
         object.__setattr__(self, "specs", tuple(tool.spec for tool in self.tools.values()))
-        object.__setattr__(self, "instructions", self._instructions())
+        object.__setattr__(self, "form", self._form())
         object.__setattr__(self, "weight", self._weight())
         object.__setattr__(self, "digests", self._digests())
 
@@ -161,21 +165,23 @@ class Task:
         """The digest of prompt and instructions: the version of the prompt."""
         return digest(self.prompt, self.system)
 
-    def _instructions(self) -> str:
+    def _form(self) -> Output | None:
         if self.schema is None:
-            return self.system
-        form = (
+            return None
+        words = (
             "When you give your final answer, give only one JSON value that fits this JSON Schema, "
             f"and nothing around it:\n{encode(self.schema.json)}"
         )
-        return f"{self.system}\n\n{form}".strip()
+        return Output(self.schema.json, words)
 
     def _digests(self) -> dict[str, str]:
         return {name: digest(tool.spec, tool.effect) for name, tool in self.tools.items()}
 
     def _weight(self) -> int:
         tools = "".join(f"{t.name}{t.description}{encode(t.schema)}" for t in self.specs)
-        return len((self.instructions + tools).encode(errors="replace")) + 64 * len(self.specs)
+        form = f"\n\n{self.form.instruction}" if self.form else ""
+        said = f"{self.system}{form}{tools}"
+        return len(said.encode(errors="replace")) + 64 * len(self.specs)
 
     def filled(self, inputs: Mapping[str, Any]) -> str:
         """The prompt with its inputs. Raises `BadInput` if one is missing or unknown."""
@@ -187,6 +193,10 @@ class Task:
             literal + ("" if name is None else _shown(name, inputs[name]))
             for literal, name, _, _ in Formatter().parse(self.prompt)
         )
+
+    def media(self, inputs: Mapping[str, Any]) -> tuple[Media, ...]:
+        """The images and documents among the inputs, in the order of the prompt."""
+        return tuple(shown for name in self.fields for shown in _media(inputs[name]))
 
     def _misfit(self, missing: list[str], unknown: list[str]) -> str:
         said = [f"the prompt of {self.title!r} needs the input {name!r}" for name in missing]
@@ -206,9 +216,19 @@ class Task:
         )
 
 
+def _media(value: Any) -> tuple[Media, ...]:
+    """A value that is an image or a document, or a list of nothing else."""
+    if isinstance(value, Media):
+        return (value,)
+    listed = isinstance(value, list | tuple) and value
+    return tuple(value) if listed and all(isinstance(one, Media) for one in value) else ()
+
+
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
+    if media := _media(value):
+        return ", ".join(f"[{one.kind} {one.name or name}]" for one in media)
     try:
         return encode(plain(value))
     except BadInput as error:

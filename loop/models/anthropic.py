@@ -8,6 +8,7 @@ from loopwright.calls import (
     Block,
     Failure,
     Finish,
+    Media,
     Opaque,
     Reply,
     Request,
@@ -96,8 +97,8 @@ def body(request: Request, histories: Histories) -> bytes:
         "max_tokens": request.max_tokens,
         "stream": True,
     }
-    if request.system:
-        sent["system"] = request.system
+    if request.instructions:
+        sent["system"] = request.instructions
     if request.tools:
         sent["tools"] = [
             {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
@@ -116,6 +117,9 @@ def _block(block: Block) -> Mapping[str, Any]:
     match block:
         case Text(text):
             return {"type": "text", "text": text}
+        case Media(mime, data, url):
+            by = {"type": "base64", "media_type": mime, "data": data}
+            return {"type": block.kind, "source": {"type": "url", "url": url} if url else by}
         case Opaque(data=data):
             return data
         case ToolCall(id=id_, name=name, arguments=given):

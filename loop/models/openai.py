@@ -9,6 +9,7 @@ from loopwright.calls import (
     Block,
     Failure,
     Finish,
+    Media,
     Opaque,
     Reply,
     Request,
@@ -92,8 +93,8 @@ def body(request: Request, histories: Histories) -> bytes:
         # The quote is made for this tier; a project's own default may cost twice as much.
         "service_tier": "default",
     }
-    if request.system:
-        sent["instructions"] = request.system
+    if request.instructions:
+        sent["instructions"] = request.instructions
     if request.tools:
         sent["tools"] = [
             {
@@ -118,6 +119,9 @@ def _item(role: str, block: Block) -> Mapping[str, Any]:
     match block:
         case Text(text):
             return {"type": "message", "role": role, "content": text}
+        case Media(mime, data, url):
+            part = {"type": "input_image", "image_url": url or f"data:{mime};base64,{data}"}
+            return {"type": "message", "role": role, "content": [part]}
         case Opaque(data=data):
             return data
         case ToolCall(id=id_, name=name, arguments=given):
