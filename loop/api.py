@@ -10,12 +10,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
 from loopwright import budget, models
 from loopwright.calls import Delta
-from loopwright.codec import digest, plain
+from loopwright.codec import plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ended, Event, Resumed, Setting, Started
 from loopwright.fold import blank
@@ -98,6 +99,7 @@ class Loop:
         self.model = model
         self.policies = flat(policies)
         self.house = House.of(self.policies)
+        self.houses: WeakKeyDictionary[Task, House] = WeakKeyDictionary()
         self.providers = named
         self.log = log if isinstance(log, Log | None) else Log(log, durability)
         self.ask = ask
@@ -249,7 +251,11 @@ class Loop:
         return Watched(port, self.watch) if self.watch else port
 
     def _house(self, task: Task) -> "House":
-        return House.of((*self.policies, *flat(task.limits))) if task.limits else self.house
+        if not task.limits:
+            return self.house
+        if task not in self.houses:
+            self.houses[task] = House.of((*self.policies, *flat(task.limits)))
+        return self.houses[task]
 
     def _setting(self, task: Task, house: "House", model: str, port: Port) -> Setting:
         return Setting(
@@ -257,7 +263,7 @@ class Loop:
             version=task.version,
             tools=task.digests,
             checks=tuple(map(name_of, task.checks)),
-            output=digest(task.schema.json) if task.schema else "",
+            output=task.expects,
             limits=house.limits,
             policies=house.told,
             by=f"{_HOST} process {os.getpid()} ({port.random()})",

@@ -23,8 +23,9 @@ class Live(Port):
     async def together(
         self, performances: Sequence[Awaitable[Event]]
     ) -> AsyncGenerator[Event, None]:
-        if len(performances) == 1:
-            yield await performances[0]
+        if len(performances) < 2:
+            for performance in performances:
+                yield await performance
             return
         tasks = [asyncio.ensure_future(performance) for performance in performances]
         try:

@@ -260,8 +260,7 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def _base32(number: int, length: int) -> str:
-    digits = (_DIGITS[number >> 5 * place & 31] for place in reversed(range(length)))
-    return "".join(digits)
+    return "".join([_DIGITS[number >> place & 31] for place in range(5 * length - 5, -1, -5)])
 
 
 def run_id(port: Port) -> str:

@@ -101,8 +101,8 @@ class Task:
 
     From these follow `fields` (the inputs that the prompt needs), `schema` (of the output type),
     `specs` (the tools as the model sees them), `form` (how a typed answer must look), `weight` (the
-    most tokens that these can add to a request) and `digests` (of each tool, so that a change shows
-    when a run is resumed).
+    most tokens that these can add to a request) and the digests `version` (of prompt and system
+    text), `expects` (of the output type) and `digests` (of each tool), so that a change shows.
 
     Raises `BadInput` for a prompt, tool, check or output type that cannot work.
 
@@ -120,6 +120,8 @@ class Task:
     limits: Any = field(default=None, kw_only=True)
     max_tokens: int = field(default=4096, kw_only=True)
     options: Options = field(default=Options(), kw_only=True)
+    version: str = field(init=False)
+    expects: str = field(init=False, repr=False)
     fields: tuple[str, ...] = field(init=False)
     schema: Any = field(init=False, repr=False)
     specs: tuple[ToolSpec, ...] = field(init=False, repr=False)
@@ -140,8 +142,10 @@ class Task:
             or self.max_tokens < 1
         ):
             raise BadInput(f"max_tokens={self.max_tokens!r}: give a whole number of at least 1")
+        object.__setattr__(self, "version", digest(self.prompt, self.system))
         object.__setattr__(self, "fields", _fields(self.prompt))
         object.__setattr__(self, "schema", self._schema())
+        object.__setattr__(self, "expects", digest(self.schema.json) if self.schema else "")
         object.__setattr__(self, "specs", tuple(tool.spec for tool in self.tools.values()))
         object.__setattr__(self, "form", self._form())
         object.__setattr__(self, "weight", self._weight())
@@ -159,11 +163,6 @@ class Task:
         """The name, or else the beginning of the prompt."""
         line = self.prompt.strip().splitlines()[0]
         return self.name or (line if len(line) <= 40 else f"{line[:39]}…")
-
-    @property
-    def version(self) -> str:
-        """The digest of prompt and instructions: the version of the prompt."""
-        return digest(self.prompt, self.system)
 
     def _form(self) -> Output | None:
         if self.schema is None:

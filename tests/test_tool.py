@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Optional, TypedDict
 
@@ -137,13 +137,20 @@ SIGNATURES: list[tuple[Any, dict[str, Any], tuple[Any, ...], dict[str, Any]]] = 
 ]
 
 
+def received(made: Tool, arguments: Mapping[str, Any], key: str = "") -> tuple[Any, Any]:
+    """What the function is given, defaults included: the arguments by position, and by name."""
+    args, kwargs = made.bind(arguments, key)
+    bound = inspect.signature(made.function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args, bound.kwargs
+
+
 @pytest.mark.parametrize(("function", "arguments", "args", "kwargs"), SIGNATURES)
 def test_arguments_are_bound(
     function: Any, arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     made = tool(function)
-    assert made.bind(arguments) == (args, kwargs)
-    inspect.signature(made.function).bind(*args, **kwargs)
+    assert received(made, arguments) == (args, kwargs)
     assert json.loads(json.dumps(made.spec.schema)) == made.spec.schema
     assert made.spec.schema["type"] == "object"
     assert made.spec.schema["additionalProperties"] is False
@@ -209,7 +216,7 @@ def test_arguments_that_do_not_fit_are_told(
 
 def test_a_tool_that_changes_its_arguments_changes_no_history() -> None:
     arguments = {"a": {"deep": [1]}, "b": {"x": {}}}
-    (first, second), _ = tool(anything).bind(arguments)
+    (first, second), _ = received(tool(anything), arguments)
     first["deep"].append(2)
     second.clear()
     assert arguments == {"a": {"deep": [1]}, "b": {"x": {}}}
@@ -404,7 +411,7 @@ def test_a_bound_method_is_a_tool() -> None:
 
 def test_static_and_class_methods_are_tools() -> None:
     assert (Shop.hours("Monday"), Shop(1).hours.name) == ("Monday", "hours")
-    assert tool(Shop.called).bind({"loud": True}) == ((True,), {})
+    assert received(tool(Shop.called), {"loud": True}) == ((True,), {})
     assert tool(Shop(1).called)(loud=True) == "SHOP"
 
 
@@ -423,7 +430,7 @@ def test_types_are_known_that_stand_at_the_top_of_the_module() -> None:
     with pytest.raises(BadInput, match="send: name 'Order' is not defined: define it at the top"):
         tool(send)
     send.__annotations__["order"] = Order
-    called = tool(send).bind({"place": {"city": "Ulm"}, "order": {"item": "tea"}})
+    called = received(tool(send), {"place": {"city": "Ulm"}, "order": {"item": "tea"}})
     assert called == ((Place("Ulm"), Order("tea")), {})
 
 
@@ -437,8 +444,8 @@ def test_the_key_is_given_and_not_told() -> None:
 
     assert pay.wants_key
     assert list(pay.spec.schema["properties"]) == ["amount"]
-    assert pay.bind({"amount": 1}, "k1") == ((1, "k1"), {})
-    assert pay.bind({"amount": 1}) == ((1, ""), {})
+    assert received(pay, {"amount": 1}, "k1") == ((1, "k1"), {})
+    assert received(pay, {"amount": 1}) == ((1, ""), {})
     with pytest.raises(Mismatch, match="idempotency_key: Unexpected key"):
         pay.bind({"amount": 1, "idempotency_key": "forged"}, "k1")
 
@@ -448,8 +455,8 @@ def test_a_key_with_a_default_keeps_it() -> None:
     def pay(*, idempotency_key: str = "none") -> str:
         return idempotency_key
 
-    assert pay.bind({}) == ((), {"idempotency_key": "none"})
-    assert pay.bind({}, key="k") == ((), {"idempotency_key": "k"})
+    assert received(pay, {}) == ((), {"idempotency_key": "none"})
+    assert received(pay, {}, key="k") == ((), {"idempotency_key": "k"})
 
 
 # ------------------------------------------------------------------------------------ the result

@@ -5,10 +5,9 @@ import inspect
 import json
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from inspect import BoundArguments, Parameter, Signature
+from inspect import Parameter, Signature
 from typing import Any, get_args, overload
 
 import attrs
@@ -41,6 +40,7 @@ class Tool:
     asynchronous: bool
     wants_key: bool
     _signature: Signature = field(repr=False)
+    _unnamed: tuple[Parameter, ...] = field(repr=False)
     _schema: Schema = field(repr=False)
     _says_done: bool = field(repr=False)
 
@@ -55,18 +55,14 @@ class Tool:
         >>> @tool
         ... def add(x: int, y: int = 2) -> int: ...
         >>> add.bind({"x": 1})
-        ((1, 2), {})
+        ((), {'x': 1})
         """
         if not isinstance(arguments, Mapping):
             raise Mismatch([f"the arguments are no object but a {type(arguments).__name__}"])
-        values = self._schema.parse(dict(arguments))
-        spots = self._signature.parameters
-        if self.wants_key and (key or spots[_KEY].default is Parameter.empty):
+        values: dict[str, Any] = self._schema.parse(arguments)
+        if self.wants_key and (key or _required(self._signature.parameters[_KEY])):
             values[_KEY] = key
-        given = OrderedDict((name, values[name]) for name in spots if name in values)
-        bound = BoundArguments(self._signature, given)
-        bound.apply_defaults()
-        return bound.args, bound.kwargs
+        return tuple(values.pop(s.name, s.default) for s in self._unnamed), values
 
     def render(self, value: Any) -> str:
         """What the model is told of a value that the function returned.
@@ -158,6 +154,10 @@ def tool(
     return _made(function, effect, float(timeout), name, description)
 
 
+def _required(spot: Parameter) -> bool:
+    return spot.default is Parameter.empty
+
+
 def _check(effect: Any, timeout: Any) -> None:
     if effect not in get_args(Effect):
         raise BadInput(f"effect={effect!r}: give one of {', '.join(get_args(Effect))}")
@@ -189,6 +189,7 @@ def _made(given: Any, effect: Effect, timeout: float, name: str, description: st
         _asynchronous(function),
         _wants_key(name, signature, hints),
         signature,
+        tuple(spot for spot in signature.parameters.values() if spot.kind is spot.POSITIONAL_ONLY),
         schema,
         hints.get("return", Any) in (None, type(None)),
     )
