@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from attrs import frozen
@@ -18,12 +18,13 @@ from loopwright import budget, models
 from loopwright.calls import Delta
 from loopwright.codec import plain
 from loopwright.errors import BadInput, LogError
-from loopwright.events import Ended, Event, Resumed, Setting, Started
+from loopwright.events import Ceiling, Ended, Event, Resumed, Setting, Started
 from loopwright.fold import blank
 from loopwright.house import Changed, Doubt, Fitting
 from loopwright.inspect import name_of
 from loopwright.live import Live
-from loopwright.log.store import Durability, Log, Recorded
+from loopwright.log.file import Durability
+from loopwright.log.store import Log, Recorded
 from loopwright.loop import loop
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
@@ -36,6 +37,15 @@ from loopwright.task import Task
 Result = TypeVar("Result")
 Watch = Callable[[Run, Event | Delta], object]
 
+
+class Wrap(Protocol):
+    """Something that wraps the port through which calls go, such as `CacheReplies`."""
+
+    def port(self, inner: Port, log: Log | None) -> Port:
+        """The port around `inner`; `log` is the loop's, if it has one."""
+        ...
+
+
 TICK = 0.1
 """Seconds between two looks at whether a notebook's cell was interrupted."""
 
@@ -47,18 +57,21 @@ _HOST = socket.gethostname()
 class House:
     """The policies under which runs stand: the user's, and around them what always holds.
 
-    `limits` are the finite limits that follow, `told` is the list in words, for the log.
+    `limits` are the finite limits that follow, `ceilings` those that are shared with other runs,
+    `told` is the list in words, for the log.
     """
 
     policies: tuple[Policy, ...]
     limits: Mapping[str, Any]
+    ceilings: tuple[Ceiling, ...]
     told: tuple[str, ...]
 
     @classmethod
     def of(cls, theirs: tuple[Policy, ...]) -> "House":
         """The house for the user's policies."""
-        whole = (Changed(), Doubt(), Fitting(), *theirs, budget.defaults(theirs))
-        return cls(whole, budget.limits(whole), tuple(map(str, whole)))
+        default = budget.defaults(theirs)
+        whole = (Changed(), Doubt(), Fitting(), *theirs, default, budget.Ceilings())
+        return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))
 
 
 class Loop:
@@ -70,7 +83,7 @@ class Loop:
     `ask` answers questions to a person while the run goes on; without it such a run waits.
     `watch` is called with the run and each event, and with each `Delta` while a model speaks;
     ``watch=True`` shows the progress in the terminal or the notebook. `durability` is that of the
-    `Log`.
+    `Log`. `ports` wrap the port through which calls go, the first one innermost.
 
     Raises `BadInput` for a model, a provider or a policy that cannot work, `LogError` for a log.
 
@@ -89,6 +102,7 @@ class Loop:
         ask: Asker | None = None,
         watch: Watch | bool | None = None,
         durability: Durability = "power",
+        ports: Sequence[Wrap] = (),
     ) -> None:
         named = {provider.name: provider for provider in providers}
         if not isinstance(model, str):
@@ -98,12 +112,13 @@ class Loop:
             model = f"{model.name}:{model.name}"
         self.model = model
         self.policies = flat(policies)
-        self.house = House.of(self.policies)
         self.houses: WeakKeyDictionary[Task, House] = WeakKeyDictionary()
         self.providers = named
         self.log = log if isinstance(log, Log | None) else Log(log, durability)
+        self.house = self._built(self.policies)
         self.ask = ask
         self.watch = _watch(watch)
+        self.ports = tuple(ports)
         for name in (model, *_models(self.policies)):
             self._checked(name)
 
@@ -246,6 +261,8 @@ class Loop:
 
     def _port(self) -> Port:
         port: Port = Live(self.providers, self.ask, self.watch)
+        for wrap in self.ports:
+            port = wrap.port(port, self.log)
         if self.log:
             port = Recorded(self.log, port)
         return Watched(port, self.watch) if self.watch else port
@@ -254,8 +271,15 @@ class Loop:
         if not task.limits:
             return self.house
         if task not in self.houses:
-            self.houses[task] = House.of((*self.policies, *flat(task.limits)))
+            self.houses[task] = self._built((*self.policies, *flat(task.limits)))
         return self.houses[task]
+
+    def _built(self, policies: tuple[Policy, ...]) -> "House":
+        house = House.of(policies)
+        if house.ceilings and self.log is None:
+            names = ", ".join(repr(ceiling.name) for ceiling in house.ceilings)
+            raise BadInput(f"the ceiling {names} is kept in a log: give the loop one, with log=")
+        return house
 
     def _setting(self, task: Task, house: "House", model: str, port: Port) -> Setting:
         return Setting(
@@ -266,6 +290,7 @@ class Loop:
             output=task.expects,
             limits=house.limits,
             policies=house.told,
+            ceilings=house.ceilings,
             by=f"{_HOST} process {os.getpid()} ({port.random()})",
         )
 

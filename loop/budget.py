@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from loopwright.calls import NANO, ModelCall, Sleep, ToolCall
-from loopwright.decisions import Decision, Stop
+from loopwright.calls import NANO, Call, ModelCall, Sleep, ToolCall
+from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
+from loopwright.events import Ceiling, Declined
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
 from loopwright.run import Run
@@ -57,6 +58,14 @@ class Budget(Policy):
     default: 1 USD, 1,000,000 tokens, 10 minutes, 25 model calls, 50 tool calls, 100 steps. They are
     meant to be noticed by what runs away, and by nothing else. Of several budgets each one holds.
 
+    With a `name` it is a ceiling in `usd` that all runs of a log which name it share, in whatever
+    process; `per` then is ``"hour"``, ``"day"``, ``"week"`` or ``"month"`` of the calendar in UTC,
+    and without it all time counts. The log holds it: the reservation, the look at the ceiling and
+    the intent to make the call are one transaction.
+
+    A reservation that does not fit is refused, and the run ends as exhausted, unless a policy above
+    this one, such as `Degrade`, knows a call that is cheaper; the other limits stop the run.
+
     `unpriced` says what happens with a model whose price is unknown: ``"refuse"``, which is
     the default, or ``"allow"``.
 
@@ -65,6 +74,8 @@ class Budget(Policy):
 
     >>> Budget(usd="0.50", seconds=120).limits
     {'usd': '0.50', 'seconds': 120.0}
+    >>> Budget(usd=50, per="day", name="support").ceilings[0].limit
+    50000000000
     """
 
     usd: Limit = _limited()
@@ -74,15 +85,24 @@ class Budget(Policy):
     tool_calls: Limit = _limited()
     steps: Limit = _limited()
     unpriced: str | None = field(default=None, kw_only=True)
+    per: str = field(default="", kw_only=True)
+    shared: str = field(default="", kw_only=True, alias="name")
 
     def __attrs_post_init__(self) -> None:
+        if self.per or self.shared:
+            _check_ceiling(self)
         if self.unpriced not in (None, "refuse", "allow"):
             raise BadInput(f"Budget(unpriced={self.unpriced!r}): say 'refuse' or 'allow'")
 
     @property
+    def ceilings(self) -> tuple[Ceiling, ...]:
+        """What the runs that name it share, if it has a name."""
+        return (Ceiling(self.shared, _nano(self.usd), self.per),) if self.shared else ()
+
+    @property
     def limits(self) -> Mapping[str, Any]:
-        """The finite limits, as they stand in the log."""
-        held = {name: getattr(self, name) for name in DEFAULTS}
+        """The finite limits of one run, as they stand in the log."""
+        held = {} if self.shared else {name: getattr(self, name) for name in DEFAULTS}
         return {
             name: str(limit) if name == "usd" else limit
             for name, limit in held.items()
@@ -92,8 +112,11 @@ class Budget(Policy):
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "call":
             return None
-        over = _over_time(self, run) or _over_count(self, run) or _over_money(self, run)
-        return Stop(over, Outcome.exhausted) if over else None
+        over = _over_time(self, run) or _over_count(self, run) or _unpriced(self, run)
+        if over:
+            return Stop(over, Outcome.exhausted)
+        over = _over_tokens(self, run) or _over_money(self, run)
+        return Refuse(over, Outcome.exhausted) if over else None
 
 
 def _over_time(budget: Budget, run: Run) -> str | None:
@@ -112,10 +135,8 @@ def _over_time(budget: Budget, run: Run) -> str | None:
 def _over_count(budget: Budget, run: Run) -> str | None:
     spent, call = run.spent, run.call
     if isinstance(call, ModelCall):
-        return (
-            _past("model calls", budget.model_calls, spent.model_calls, 1)
-            or _past("tokens", budget.tokens, spent.tokens, call.quote.tokens)
-            or _past("steps", budget.steps, run.step, 1)
+        return _past("model calls", budget.model_calls, spent.model_calls, 1) or _past(
+            "steps", budget.steps, run.step, 1
         )
     if isinstance(call, ToolCall):
         return _past("tool calls", budget.tool_calls, spent.tool_calls, 1)
@@ -128,28 +149,73 @@ def _past(what: str, limit: Any, used: int, asked: int) -> str | None:
     return f"the limit of {limit} {what} would be passed: {used} used, {asked} more asked"
 
 
+def _over_tokens(budget: Budget, run: Run) -> str | None:
+    return _past("tokens", budget.tokens, run.spent.tokens, run.quote.tokens)
+
+
 def _over_money(budget: Budget, run: Run) -> str | None:
-    call = run.call
-    if not isinstance(call, ModelCall) or (budget.usd is None and budget.unpriced is None):
+    if budget.shared or budget.usd in (None, inf) or not run.quote.high:
         return None
-    if not call.quote.priced:
-        return _unpriced(call) if budget.unpriced != "allow" else None
-    spent = run.spent
-    if budget.usd in (None, inf) or spent.at_most + call.quote.high <= budget.usd * NANO:  # type: ignore[operator]
+    spent, limit = run.spent, _nano(budget.usd)
+    if spent.at_most + run.quote.high <= limit:
         return None
+    amounts = spent.settled, spent.reserved, spent.presumed, run.quote.high
+    return _told(f"the limit of {budget.usd} USD", *amounts, run.call)
+
+
+def told(declined: Declined, call: Call | None) -> str:
+    """Why the ledger declined: the ceiling, its limit, and what is used of it."""
+    ceiling, per = declined.ceiling, f" a {declined.ceiling.per}" if declined.ceiling.per else ""
+    amounts = declined.settled, declined.reserved, declined.presumed, declined.asked
+    if ceiling.unit == "usd":
+        limit = f"the ceiling {ceiling.name!r} of {_usd(ceiling.limit)} USD{per}"
+        return _told(limit, *amounts, call)
+    used = sum(amounts[:3])
+    return f"the ceiling {ceiling.name!r} of {ceiling.limit} {ceiling.unit}{per}: {used} are used"
+
+
+def _told(
+    limit: str, settled: int, reserved: int, presumed: int, asked: int, call: Call | None
+) -> str:
+    whom = f" to {call.model}" if isinstance(call, ModelCall) else ""
     return (
-        f"the limit of {budget.usd} USD could be passed: {_usd(spent.settled)} settled, "
-        f"{_usd(spent.reserved)} reserved, {_usd(spent.presumed)} presumed, and this call to "
-        f"{call.model} may cost {_usd(call.quote.high)}"
+        f"{limit} could be passed: {_usd(settled)} settled, {_usd(reserved)} reserved, "
+        f"{_usd(presumed)} presumed, and this call{whom} may cost {_usd(asked)}"
     )
 
 
-def _unpriced(call: ModelCall) -> str:
-    return (
-        f"the price of {call.model} is unknown, so no limit in USD can hold: is the name right? If "
-        f"so, give the price with set_price({call.model!r}, input=..., output=...), or say "
-        "Budget(unpriced='allow')"
-    )
+def _unpriced(budget: Budget, run: Run) -> str | None:
+    why = run.quote.unpriced
+    if not why or budget.unpriced in (None, "allow"):
+        return None
+    return f"no limit in USD can hold: {why}. Or say Budget(unpriced='allow')"
+
+
+@frozen(str=False)
+class Ceilings(Policy):
+    """A call that the ledger has declined is refused, unless a policy above knows a cheaper one.
+
+    Stands below the user's list in every loop.
+    """
+
+    def decide(self, run: Run) -> Decision | None:
+        if not run.declined or run.call is None:
+            return None
+        last = run.declined[-1]
+        smaller = last.ceiling.unit == "usd" and run.quote.high < last.asked
+        elsewhere = isinstance(run.call, ModelCall) and last.call != run.call.id
+        if (smaller or elsewhere) and len(run.declined) < MOST_DECLINED:
+            return None
+        return Refuse(told(last, run.call), Outcome.exhausted)
+
+
+MOST_DECLINED = 10
+"""Reservations declined in a row, after which nothing smaller is tried: halving ten times makes of
+any call a thousandth."""
+
+
+def _nano(usd: Any) -> int:
+    return int(usd * NANO)
 
 
 def _usd(nano: int) -> str:
@@ -171,6 +237,7 @@ should find it ended, and the loss small."""
 def defaults(policies: Iterable[Policy]) -> Budget:
     """A budget of the default limits, for all that no budget among `policies` speaks of."""
     budgets = _budgets(policies)
+    budgets = [budget for budget in budgets if not budget.shared]
     silent = {n: d for n, d in DEFAULTS.items() if all(getattr(b, n) is None for b in budgets)}
     said = {budget.unpriced for budget in budgets}
     allowed = "allow" in said and "refuse" not in said
@@ -182,6 +249,35 @@ def limits(policies: Iterable[Policy]) -> Mapping[str, Any]:
     budgets = _budgets(policies)
     said = {n: [b.limits[n] for b in budgets if n in b.limits] for n in DEFAULTS}
     return {name: min(held, key=float) for name, held in said.items() if held}
+
+
+def ceilings(policies: Iterable[Policy]) -> tuple[Ceiling, ...]:
+    """The ceilings that `policies` share with other runs. Raises `BadInput` if two are one."""
+    found = [ceiling for policy in policies for ceiling in getattr(policy, "ceilings", ())]
+    names = [ceiling.name for ceiling in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"two ceilings have the name {name!r}: give each ceiling its own")
+    return tuple(found)
+
+
+def _check_ceiling(budget: Budget) -> None:
+    others = [n for n in DEFAULTS if n != "usd" and getattr(budget, n) is not None]
+    if not isinstance(budget.shared, str) or not budget.shared:
+        raise BadInput(
+            f"Budget(per={budget.per!r}): give the ceiling a name, by which runs share it"
+        )
+    if budget.per not in ("", *WINDOWS):
+        raise BadInput(f"Budget(per={budget.per!r}): say one of {', '.join(WINDOWS)}")
+    if budget.usd in (None, inf) or others:
+        raise BadInput(
+            f"Budget(name={budget.shared!r}): a shared ceiling is an amount of usd, and nothing "
+            "else; put other limits into a Budget of their own"
+        )
+
+
+WINDOWS = ("minute", "hour", "day", "week", "month")
+"""The calendar windows, in UTC, over which a shared ceiling can hold."""
 
 
 def _budgets(policies: Iterable[Policy]) -> list[Budget]:

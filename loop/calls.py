@@ -92,7 +92,8 @@ class ToolCall:
     """A model's wish that a tool be called; also the call itself.
 
     `malformed` says why the arguments could not be read, if they could not. `effect` is set from
-    the tool before anybody is asked; `timeout` (seconds) holds in place of the tool's own.
+    the tool before anybody is asked; `timeout` (seconds) holds in place of the tool's own. `extra`
+    is what `provider` attached to it: sent back to it as it came.
     """
 
     id: str
@@ -101,6 +102,8 @@ class ToolCall:
     malformed: str = ""
     effect: Effect | None = None
     timeout: float | None = None
+    provider: str = ""
+    extra: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen
@@ -184,13 +187,13 @@ class Cost:
 class Quote:
     """What a call may cost at least and at most (nano-dollars), and at most how many tokens.
 
-    `priced` is false where nobody knows the price of the model.
+    `unpriced` says why nobody knows the price, where that is so.
     """
 
     low: int = 0
     high: int = 0
     tokens: int = 0
-    priced: bool = True
+    unpriced: str = ""
 
 
 # ---------------------------------------------------------------------------------------- calls
@@ -205,7 +208,7 @@ class Options:
     name of a tool. Without `parallel_tools` a reply holds one tool call at most; with
     `strict_tools` the provider enforces the schema of the arguments where it can. `tier` is the
     provider's service tier. `extra` holds, by the name of the provider, what is put into the body
-    of the request besides, or in place of what stands there.
+    of the request besides: objects are merged, lists joined, all else is replaced.
 
     >>> Options(effort="high", extra={"anthropic": {"inference_geo": "eu"}}).tool_choice
     'auto'
@@ -219,11 +222,29 @@ class Options:
     extra: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
 
+SUMMARY = "summary"
+"""The purpose of a call whose reply stands for the messages before its `upto` from then on."""
+
+
+@frozen
+class Compaction:
+    """What a model no longer sees, of the messages before `upto` but the first; the log keeps all.
+
+    They are told as the `summary`; without one, all are there but for tool results, of which at
+    most `longest` characters are left.
+    """
+
+    upto: int
+    summary: str = ""
+    longest: int = 0
+
+
 @frozen
 class ModelCall:
     """A model is asked. The conversation is the run's first `upto` messages, or `messages`.
 
-    `purpose` is ``"answer"``, or the name of the judge that asks.
+    `purpose` is ``"answer"``, ``"summary"``, or the name of the judge that asks. `compaction` is
+    what is left out of the conversation.
     """
 
     id: str
@@ -235,6 +256,7 @@ class ModelCall:
     messages: tuple[Message, ...] = ()
     quote: Quote = Quote()
     options: Options = Options()
+    compaction: Compaction | None = None
 
 
 @frozen
@@ -284,8 +306,12 @@ class Sent:
 
 @frozen
 class Reply:
-    """What the model said. `model` is the one that the provider says it served; in the events it is
-    left out where it is the one that was asked for."""
+    """What the model said.
+
+    `model` is the one that the provider says it served; in the events it is left out where it is
+    the one that was asked for. `details` is what the provider says of the `finish`, such as the
+    category of a refusal.
+    """
 
     blocks: tuple[Block, ...] = field(default=(), converter=_blocks)
     finish: Finish = "stop"
@@ -295,6 +321,7 @@ class Reply:
     request_id: str = ""
     first_token: float | None = None
     sent: Sent = Sent()
+    details: Mapping[str, Any] = field(factory=dict)
 
     @property
     def text(self) -> str:

@@ -193,7 +193,8 @@ def _reader(kind: Any) -> Callable[[Plain], Any]:
 def _union_reader(kinds: tuple[Any, ...]) -> Callable[[Plain], Any]:
     by_tag = {kind.__name__: kind for kind in kinds if attrs.has(kind)}
     if not by_tag:
-        return lambda data: data
+        enums = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)]
+        return (lambda data: data and enums[0](data)) if enums else lambda data: data
     only = next(iter(by_tag))
 
     def read(data: Plain) -> Any:

@@ -112,6 +112,7 @@ def _ready(call: Call, run: Run) -> Call:
             call.messages,
             quoted(call, run.bound(call)),
             call.options,
+            call.compaction,
         )
     if isinstance(call, ToolCall) and run.task:
         return run.task.resolved(call)
@@ -141,8 +142,9 @@ def _ending(decision: Decision, view: Run, now: float) -> Ended | None:
     match decision:
         case Stop(why, outcome):
             return Ended(now, outcome, why, best_output(view))
-        case Refuse(why) if not isinstance(view.call, ToolCall) and not _of_judge(view.call):
-            return Ended(now, Outcome.stopped, why, best_output(view))
+        case Refuse(why, ending) if not isinstance(view.call, ToolCall):
+            if ending or not _of_judge(view.call):
+                return Ended(now, ending or Outcome.stopped, why, best_output(view))
         case Accept(why) if view.moment == "answer":
             assert view.answer is not None
             return Ended(now, Outcome.accepted, why, output(view), view.answer.verified)

@@ -3,6 +3,7 @@
 from attrs import evolve
 
 from loopwright.calls import (
+    SUMMARY,
     Call,
     Failure,
     ModelCall,
@@ -12,7 +13,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
-from loopwright.draft import model_call, put, resulted, told, without
+from loopwright.draft import compacted, model_call, put, resulted, told, without
 from loopwright.events import Decided
 from loopwright.run import Run
 
@@ -31,18 +32,28 @@ def decided(run: Run, event: Decided, before: Run) -> None:
 
 def _decided_before(run: Run, event: Decided) -> Run:
     match event.decision:
-        case Refuse(why):
-            return _refused(run, event.about, why)
+        case Refuse(why, ending):
+            ends = ending or any(_asks(due) for due in run.pending if due.id == event.about)
+            return run if ends else _refused(run, event.about, why)
         case Amend(call):
-            amended = evolve(call, id=event.about)
-            due = tuple(amended if c.id == event.about else c for c in run.pending)
-            return put(run, pending=due)
+            return _amended(run, evolve(call, id=event.about))
+        case TryAgain(feedback=feedback, after=after):
+            later = next(call for call in run.pending if call.id == event.about)
+            return _once_more(_dropped(run, event.about), later, feedback, after)
         case Switch() as switch:
             return _switched_before(run, switch, event.about)
         case Ask() as ask:
             asked = next(call for call in run.pending if call.id == event.about)
             return _asked(_dropped(run, event.about), ask, asked)
     return run
+
+
+def _amended(run: Run, amended: Call) -> Run:
+    """Messages that are left out of a call for the answer are left out of those after it, too."""
+    if _asks(amended) and isinstance(amended, ModelCall):
+        compacted(run, amended.compaction)
+    due = tuple(amended if call.id == amended.id else call for call in run.pending)
+    return put(run, pending=due)
 
 
 def _dropped(run: Run, call: str) -> Run:
@@ -97,7 +108,7 @@ def _decided_on_failure(run: Run, event: Decided) -> Run:
     put(run, failed=tuple(rest))
     match event.decision:
         case TryAgain(feedback=feedback, after=after):
-            return _again(told(run, feedback) if _asks(call) else run, call, after)
+            return _once_more(run, call, feedback, after)
         case Switch() as switch if isinstance(call, ModelCall):
             return _switched(run, switch, call)
         case Switch(to):
@@ -118,6 +129,10 @@ def _renewed(run: Run, call: Call) -> Call:
     return model_call(run) if _asks(call) else call
 
 
+def _once_more(run: Run, call: Call, feedback: str, after: float) -> Run:
+    return _again(told(run, feedback) if _asks(call) else run, call, after)
+
+
 def _again(run: Run, call: Call, after: float) -> Run:
     call = _renewed(run, call)
     if after <= 0:
@@ -129,7 +144,10 @@ def _again(run: Run, call: Call, after: float) -> Run:
 def _taken(run: Run, call: Call, failure: Failure) -> Run:
     if isinstance(call, ToolCall):
         return resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
-    return put(run, verdicts={**run.verdicts, call.id: failure})
+    put(run, verdicts={**run.verdicts, call.id: failure})
+    if isinstance(call, ModelCall) and call.purpose == SUMMARY:
+        return put(run, pending=(*run.pending, model_call(run)))
+    return run
 
 
 def _decided_on_answer(run: Run, event: Decided) -> Run:

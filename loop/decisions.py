@@ -27,7 +27,10 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class TryAgain:
-    """Make the same call again, `after` so many seconds; `feedback` is told to the model."""
+    """Make the same call again, `after` so many seconds; `feedback` is told to the model.
+
+    Before a call it means: not now, but after so many seconds.
+    """
 
     why: str = _words()
     feedback: str = _words()
@@ -45,9 +48,14 @@ class Switch:
 
 @frozen
 class Refuse:
-    """Do not make this call; a model that asked for a tool reads `why` as the tool's result."""
+    """Do not make this call; a model that asked for a tool reads `why` as the tool's result.
+
+    A run cannot go on without its model's answer, and ends as stopped; without a judge's verdict it
+    can. With an `ending` it ends so for want of either.
+    """
 
     why: str = field(validator=instance_of(str))
+    ending: Outcome | None = field(default=None, validator=in_((None, *ENDINGS)))
 
 
 @frozen
@@ -90,7 +98,7 @@ class Stop:
 Decision = TryAgain | Switch | Refuse | Ask | Amend | Accept | Stop
 
 SENSIBLE: dict[Moment, tuple[type[Decision], ...]] = {
-    "call": (Refuse, Ask, Amend, Switch, Stop),
+    "call": (Refuse, Ask, Amend, TryAgain, Switch, Stop),
     "failure": (TryAgain, Switch, Ask, Accept, Stop),
     "answer": (TryAgain, Switch, Ask, Accept, Stop),
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loopwright.calls import (
+    Compaction,
     Message,
     ModelCall,
     Text,
@@ -36,7 +37,15 @@ def model_call(run: Run) -> ModelCall:
         upto=len(run.messages),
         max_tokens=run.max_tokens,
         options=run.options,
+        compaction=run.compaction,
     )
+
+
+def compacted(run: Run, compaction: Compaction | None) -> Run:
+    """With less of the conversation before the model's eyes; it has to be counted anew."""
+    if compaction == run.compaction:
+        return run
+    return put(run, compaction=compaction, counted=(0, 0))
 
 
 def told(run: Run, feedback: str) -> Run:

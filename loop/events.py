@@ -5,7 +5,7 @@ in which they were appended, never the time.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -43,6 +43,26 @@ class Problem:
     text: str
 
 
+Unit = Literal["usd", "tokens", "requests", "failures"]
+"""What a ceiling counts: nano-dollars, tokens, model calls made, or model calls that failed."""
+
+
+@frozen
+class Ceiling:
+    """What all runs of a log that name it may use together, in whatever process.
+
+    `limit` counts in its `unit` (nano-dollars for ``"usd"``). `per` is the calendar window, in UTC,
+    over which it holds: ``"minute"``, ``"hour"``, ``"day"``, ``"week"``, ``"month"``, or ``""`` for
+    all time. It counts the calls to models whose names fit the pattern `model`.
+    """
+
+    name: str
+    limit: int
+    per: str = ""
+    unit: Unit = "usd"
+    model: str = "*"
+
+
 @frozen
 class Setting:
     """What a run is carried out with: compared when it is resumed, so that a change shows.
@@ -60,6 +80,7 @@ class Setting:
     limits: Mapping[str, Any] = field(factory=dict)
     policies: tuple[str, ...] = ()
     by: str = ""
+    ceilings: tuple[Ceiling, ...] = ()
 
 
 @frozen
@@ -109,6 +130,35 @@ class Intended:
 
     time: float
     call: Call
+
+
+@frozen
+class Declined:
+    """The ledger did not reserve what `call` asked for, so it was not made.
+
+    The figures are those of the `ceiling` at that moment, over all runs that name it, in its unit.
+    Its window ends at `until`, in seconds since 1970; at 0, never.
+    """
+
+    time: float
+    call: str
+    ceiling: Ceiling
+    settled: int
+    reserved: int
+    presumed: int
+    asked: int
+    until: float = 0.0
+
+
+@frozen
+class Reconciled:
+    """What a call in doubt has really cost, as the provider's bill or a person, `by`, says."""
+
+    time: float
+    call: str
+    cost: int
+    presumed: int
+    by: str = ""
 
 
 @frozen
@@ -165,7 +215,19 @@ class Ended:
     traceback: str = ""
 
 
-Event = Started | Resumed | Decided | Intended | Returned | Failed | Paused | Inspected | Ended
+Event = (
+    Started
+    | Resumed
+    | Decided
+    | Intended
+    | Declined
+    | Returned
+    | Failed
+    | Paused
+    | Inspected
+    | Ended
+    | Reconciled
+)
 
 EVENTS: dict[str, type[Event]] = {
     kind.__name__: kind
@@ -174,11 +236,13 @@ EVENTS: dict[str, type[Event]] = {
         Resumed,
         Decided,
         Intended,
+        Declined,
         Returned,
         Failed,
         Paused,
         Inspected,
         Ended,
+        Reconciled,
     )
 }
 """Every event by the name that stands in the log's column `type`."""

@@ -10,9 +10,11 @@ from typing import Any
 from attrs import evolve
 
 from loopwright.calls import (
+    SUMMARY,
     Answer,
     Block,
     Call,
+    Compaction,
     Failure,
     Message,
     ModelCall,
@@ -25,16 +27,18 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decided import decided
-from loopwright.draft import model_call, put, resulted, said, without
+from loopwright.draft import compacted, model_call, put, resulted, said, without
 from loopwright.errors import LogError
 from loopwright.events import (
     Decided,
+    Declined,
     Ended,
     Event,
     Failed,
     Inspected,
     Intended,
     Paused,
+    Reconciled,
     Resumed,
     Returned,
     Setting,
@@ -108,14 +112,16 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
         due = tuple(call for call in run.pending if call.id not in judging)
         answer = evolve(run.answer, inspected=False, judging=())
         put(run, answer=answer, verdicts={}, pending=due)
+    changed = _changes(before.setting, event.setting)
     put(
         run,
         setting=event.setting,
         spent=spent,
+        counted=(0, 0) if changed else run.counted,
         in_flight=questions,
         pending=(*cut, *run.pending),
         doubtful={**run.doubtful, **doubtful},
-        changed=_changes(before.setting, event.setting) or run.changed,
+        changed=changed or run.changed,
         outcome=None,
         why="",
     )
@@ -147,6 +153,22 @@ def _intended(run: Run, event: Intended, before: Run) -> None:
         in_flight={**run.in_flight, call.id: call},
         pending=tuple(due for due in run.pending if due.id != call.id),
         doubtful=without(run.doubtful, call.id) if run.doubtful else run.doubtful,
+        declined=(),
+    )
+
+
+def _declined(run: Run, event: Declined, before: Run) -> None:
+    """The call stays due: everybody is asked again, and knows now that it does not fit."""
+    put(run, declined=(*run.declined, event))
+
+
+def _reconciled(run: Run, event: Reconciled, before: Run) -> None:
+    spent = run.spent
+    put(
+        run,
+        spent=evolve(
+            spent, settled=spent.settled + event.cost, presumed=spent.presumed - event.presumed
+        ),
     )
 
 
@@ -215,6 +237,9 @@ def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
 
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
+    if call.purpose == SUMMARY:
+        compacted(run, Compaction(call.upto, reply.text))
+        return put(run, pending=(*run.pending, model_call(run)))
     if call.purpose != "answer":
         return put(run, verdicts={**run.verdicts, call.id: reply})
     whole = reply.finish in ("stop", "tool_calls")
@@ -258,7 +283,7 @@ def _released(run: Run, waiting: str) -> Run:
 def _failed(run: Run, event: Failed, before: Run) -> None:
     call, failure = run.in_flight[event.call], event.failure
     if isinstance(call, ModelCall):
-        put(run, spent=_unbilled(run.spent, call, failure), failures=run.failures + 1)
+        put(run, spent=_unsettled(run.spent, call, failure), failures=run.failures + 1)
     put(
         run,
         in_flight=without(run.in_flight, event.call),
@@ -266,14 +291,18 @@ def _failed(run: Run, event: Failed, before: Run) -> None:
     )
 
 
-def _unbilled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
+def unbilled(failure: Failure) -> bool:
     """A provider that answered with an error status has billed nothing; else it may have."""
-    answered = failure.status is not None and failure.status >= 400
+    return failure.status is not None and failure.status >= 400
+
+
+def _unsettled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
+    free = unbilled(failure)
     return evolve(
         spent,
         reserved=spent.reserved - call.quote.high,
-        presumed=spent.presumed + (0 if answered else call.quote.high),
-        tokens=spent.tokens - (call.quote.tokens if answered else 0),
+        presumed=spent.presumed + (0 if free else call.quote.high),
+        tokens=spent.tokens - (call.quote.tokens if free else 0),
     )
 
 
@@ -317,9 +346,11 @@ _FOLDS: dict[type[Event], Any] = {
     Resumed: _resumed,
     Decided: decided,
     Intended: _intended,
+    Declined: _declined,
     Returned: _returned,
     Failed: _failed,
     Paused: _paused,
     Inspected: _inspected,
     Ended: _ended,
+    Reconciled: _reconciled,
 }

@@ -41,6 +41,8 @@ class Policy:
 
     def when(self, predicate: Callable[[Run], bool]) -> Policy:
         """This policy, heard only where `predicate(run)` holds."""
+        if getattr(self, "ceilings", ()):
+            raise BadInput(f"{self}: what runs share holds for all of them: it has no when")
         return When(self, predicate)
 
     @property

@@ -283,14 +283,13 @@ def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
 
 
 def _request(run: Run, call: ModelCall, model: str, tell: Tell | None) -> Request:
-    seconds, task = timeout(run, call), run.task
-    if call.messages or task is None:
-        return Request(
-            model, call.messages, "", (), call.max_tokens, seconds, None, call.options, tell=tell
-        )
+    seconds, messages, task = timeout(run, call), run.seen(call), run.task
+    if call.purpose != "answer" or task is None:
+        plain = (model, messages, "", (), call.max_tokens, seconds, None, call.options)
+        return Request(*plain, tell=tell)
     return Request(
         model,
-        run.messages.until(call.upto),
+        messages,
         task.system,
         task.specs,
         call.max_tokens,
@@ -324,9 +323,7 @@ def _own(reply: Reply, call: ModelCall) -> Reply:
     """The reply as it is kept. The model is named where it is not the one that was asked, and tool
     calls get ids of our own: real providers repeat theirs, in one reply and over many."""
     blocks = tuple(
-        ToolCall(f"{call.id}-{i}", block.name, block.arguments, block.malformed)
-        if isinstance(block, ToolCall)
-        else block
+        evolve(block, id=f"{call.id}-{i}") if isinstance(block, ToolCall) else block
         for i, block in enumerate(reply.blocks)
     )
     served = "" if call.model.endswith(f":{reply.model}") else reply.model

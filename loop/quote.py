@@ -8,10 +8,10 @@ from loopwright.models import catalogue
 def quoted(call: ModelCall, bound: int) -> Quote:
     """The lowest and the highest cost of `call`, given that its input has at most `bound` tokens.
 
-    Not priced if nobody knows the price of the model: whether it may be called all the same is
-    for a `Budget` to say.
+    Unpriced, with the reason, if nobody knows the price: whether the model may be called all the
+    same is for a `Budget` to say.
     """
     try:
-        return catalogue.quote(call.model, bound, call.max_tokens)
-    except BadInput:
-        return Quote(tokens=bound + call.max_tokens, priced=False)
+        return catalogue.quote(call.model, bound, call.max_tokens, call.options)
+    except BadInput as error:
+        return Quote(tokens=bound + call.max_tokens, unpriced=str(error))

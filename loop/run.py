@@ -3,7 +3,8 @@
 `loopwright.fold` makes it. To resume is to fold what the log holds, and to enter the same loop.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from loopwright.calls import (
     Answer,
     Block,
     Call,
+    Compaction,
     Failure,
     Media,
     Message,
@@ -29,6 +31,7 @@ from loopwright.calls import (
 from loopwright.decisions import Moment
 from loopwright.events import (
     Decided,
+    Declined,
     Event,
     Failed,
     Problem,
@@ -82,7 +85,8 @@ class Run:
     - always: `inputs`, `prompt`, `messages`, `model`, `models` (all used, in order), `step`,
       `attempt` (tries at this answer on this model, from 1), `spent`, `seconds` (working time),
       `limits`, `events`, `decisions`, `task`;
-    - before a call: `call` and `quote` (what it may cost);
+    - before a call: `call`, `quote` (what it may cost) and `declined` (the reservations that the
+      ledger has declined since the last call was made);
     - after a failed call: `call`, `failure` and `failures` (how many in a row, this one included);
     - after an answer: `answer` and `problems`.
     """
@@ -115,6 +119,7 @@ class Run:
     held: Mapping[str, Call] = field(factory=dict)
     doubtful: Mapping[str, int] = field(factory=dict)
     changed: tuple[str, ...] = ()
+    declined: tuple[Declined, ...] = ()
     failed: tuple[tuple[Call, Failure], ...] = ()
     batch: tuple[str, ...] = ()
     results: Mapping[str, ToolResult] = field(factory=dict)
@@ -124,6 +129,7 @@ class Run:
     best: Attempt | None = None
     size: int = 0
     counted: tuple[int, int] = (0, 0)
+    compaction: Compaction | None = None
 
     outcome: Outcome | None = None
     why: str = ""
@@ -240,10 +246,35 @@ class Run:
         """
         if call.messages:
             return sum(map(weight, call.messages))
-        seen, tokens = self.counted
-        if seen:
-            return tokens + self.size - seen
-        return self.size + (self.task.weight if self.task else len(self.system.encode()))
+        counted, tokens = self.counted
+        if counted:
+            return tokens + self.size - counted
+        size = sum(map(weight, self.seen(call))) if call.compaction else self.size
+        return size + (self.task.weight if self.task else len(self.system.encode()))
+
+    def seen(self, call: ModelCall) -> Sequence[Message]:
+        """The messages that `call` shows to the model."""
+        if call.messages or not call.compaction:
+            return call.messages or self.messages.until(call.upto)
+        upto = min(call.compaction.upto, call.upto)
+        left = [_shortened(self.messages[i], call.compaction.longest) for i in range(1, upto)]
+        if call.compaction.summary:
+            left = [Message("user", (Text(f"[What happened so far] {call.compaction.summary}"),))]
+        return [self.messages[0], *left, *(self.messages[i] for i in range(upto, call.upto))]
+
+
+def _shortened(message: Message, longest: int) -> Message:
+    if not any(isinstance(block, ToolResult) for block in message.blocks):
+        return message
+    return Message(message.role, [_short(block, longest) for block in message.blocks])
+
+
+def _short(block: Block, longest: int) -> Block:
+    if not isinstance(block, ToolResult) or len(block.content) <= longest:
+        return block
+    left_out = len(block.content) - longest
+    content = f"{block.content[:longest]} [… {left_out} characters left out]"
+    return ToolResult(block.call, content, block.error)
 
 
 def weight(message: Message) -> int:
@@ -254,14 +285,22 @@ def weight(message: Message) -> int:
 def _block_weight(block: Block) -> int:
     match block:
         case Text(text):
-            return len(text.encode(errors="replace"))
+            return _length(text)
         case ToolResult(content=content):
-            return len(content.encode(errors="replace")) + PER_MESSAGE
+            return _length(content) + PER_MESSAGE
         case Media():
             return _media_weight(block)
         case ToolCall(name=name, arguments=arguments):
-            return len(name) + len(str(arguments).encode(errors="replace")) + PER_MESSAGE
-    return len(str(block.data).encode(errors="replace"))
+            return _length(name) + _length(_json(arguments)) + PER_MESSAGE
+    return _length(_json(block.data))
+
+
+def _length(text: str) -> int:
+    return len(text.encode(errors="replace"))
+
+
+_json = json.JSONEncoder(ensure_ascii=False, default=dict).encode
+"""As the blocks stand on the wire, and with spaces beside."""
 
 
 def _media_weight(media: Media) -> int:

@@ -13,6 +13,14 @@ from loopwright.calls import Effect, Media, Options, Output, ToolCall, ToolSpec
 from loopwright.codec import digest, encode, plain
 from loopwright.errors import BadInput
 
+_FRAME = 128
+"""Tokens that a provider puts around a conversation by itself: twice the most that was met (of
+gpt-oss, some 60)."""
+
+_TOOLS_FRAME = 1000
+"""Tokens with which a provider explains to the model how tools are called: platform.claude.com/docs
+names some 300 to 500 a model; twice the most."""
+
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -180,7 +188,8 @@ class Task:
         tools = "".join(f"{t.name}{t.description}{encode(t.schema)}" for t in self.specs)
         form = f"\n\n{self.form.instruction}" if self.form else ""
         said = f"{self.system}{form}{tools}"
-        return len(said.encode(errors="replace")) + 64 * len(self.specs)
+        framing = _FRAME + (_TOOLS_FRAME if self.specs else 0) + 64 * len(self.specs)
+        return len(said.encode(errors="replace")) + framing
 
     def filled(self, inputs: Mapping[str, Any]) -> str:
         """The prompt with its inputs. Raises `BadInput` if one is missing or unknown."""
@@ -211,7 +220,14 @@ class Task:
         if tool is None:
             return call
         return ToolCall(
-            call.id, call.name, call.arguments, call.malformed, tool.effect, call.timeout
+            call.id,
+            call.name,
+            call.arguments,
+            call.malformed,
+            tool.effect,
+            call.timeout,
+            call.provider,
+            call.extra,
         )
 
 

@@ -145,7 +145,7 @@ def test_a_policy_that_returns_something_else(log: Log) -> None:
     assert run.outcome is Outcome.failed
     assert run.why == (
         "the policy <lambda> said 'stop' before a call, where it may say: "
-        "Refuse, Ask, Amend, Switch, Stop, or None"
+        "Refuse, Ask, Amend, TryAgain, Switch, Stop, or None"
     )
     assert run.spent.model_calls == 0
 

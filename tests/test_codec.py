@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loopwright import BadInput
 from loopwright.calls import Call, Reply
 from loopwright.codec import canonical, decode, encode, plain, revive
-from loopwright.decisions import ENDINGS, Stop, Switch, TryAgain
+from loopwright.decisions import ENDINGS, Refuse, Stop, Switch, TryAgain
 from loopwright.events import EVENTS, Event
 
 text = st.text(st.characters(), max_size=20) | st.sampled_from(
@@ -36,6 +36,7 @@ mappings = st.dictionaries(text, data, max_size=3)
 NARROW: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     TryAgain: {"after": st.floats(0, 1e9)},
     Switch: {"to": st.sampled_from(["a:b", "anthropic:claude"])},
+    Refuse: {"ending": st.none() | st.sampled_from(ENDINGS)},
     Stop: {"outcome": st.sampled_from(ENDINGS)},
 }
 """Fields that do not take every value of their type."""

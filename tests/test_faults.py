@@ -35,11 +35,11 @@ def send(to: str) -> str:
 def test_tokens_are_reserved_and_presumed_like_money() -> None:
     cut = Failure("cut_stream", "gone", 0.0, True, None)
     model = Scripted(lambda request: cut)
-    run = Loop(model, policies=[Retry(times=50, backoff=0), Budget(tokens=500)]).run_now(
+    run = Loop(model, policies=[Retry(times=50, backoff=0), Budget(tokens=1000)]).run_now(
         Task("x", max_tokens=100)
     )
     assert run.outcome is Outcome.exhausted
-    assert 300 < run.spent.tokens <= 500
+    assert 900 < run.spent.tokens <= 1000
     assert len(model.requests) == 4
 
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 Batch = Any
+Came = Any
+"""What came of writing one batch."""
 
 
 class Group:
@@ -15,7 +17,7 @@ class Group:
     that are ready makes twenty times as many events durable in a second.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Batch]], None]) -> None:
+    def __init__(self, commit: Callable[[Sequence[Batch]], Sequence[Came]]) -> None:
         self._commit = commit
         self._runs = 0
         self._waiting: dict[asyncio.AbstractEventLoop, list[tuple[Batch, Any]]] = {}
@@ -29,44 +31,42 @@ class Group:
         finally:
             self._runs -= 1
 
-    async def commit(self, batch: Batch) -> None:
-        """Commit `batch`; when this returns it is durable."""
+    async def commit(self, batch: Batch) -> Came:
+        """Commit `batch`, and say what came of it; when this returns it is durable."""
         if self._runs <= 1:
-            self._commit([batch])
-            return
+            return self._commit([batch])[0]
         loop = asyncio.get_running_loop()
         if loop not in self._waiting:
             self._waiting[loop] = []
             loop.call_soon(self._flush, loop)
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[Came] = loop.create_future()
         self._waiting[loop].append((batch, done))
-        await done
+        return await done
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting = self._waiting.pop(loop)
         try:
-            self._commit([batch for batch, _ in waiting])
+            all_came = self._commit([batch for batch, _ in waiting])
         except Exception:
             self._flush_singly(waiting)
             return
-        for _, done in waiting:
-            _settle(done, None)
+        for (_, done), came in zip(waiting, all_came, strict=True):
+            _settle(done, came)
 
     def _flush_singly(self, waiting: list[tuple[Batch, Any]]) -> None:
         """One of them cannot be written: it alone shall hear of it."""
         for batch, done in waiting:
             try:
-                self._commit([batch])
+                _settle(done, self._commit([batch])[0])
             except Exception as error:
-                _settle(done, error)
-            else:
-                _settle(done, None)
+                _fail(done, error)
 
 
-def _settle(done: "asyncio.Future[None]", error: Exception | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
+def _settle(done: "asyncio.Future[Came]", came: Came) -> None:
+    if not done.done():
+        done.set_result(came)
+
+
+def _fail(done: "asyncio.Future[Came]", error: Exception) -> None:
+    if not done.done():
         done.set_exception(error)

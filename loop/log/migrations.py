@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from loopwright.errors import LogError
 
-STEPS = ("0001_events.sql",)
+STEPS = ("0001_events.sql", "0002_ledger.sql")
 """Each step brings a log from the version before it to its own number."""
 
 VERSION = len(STEPS)

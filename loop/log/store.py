@@ -2,36 +2,61 @@
 
 import os
 import sqlite3
-import stat
-import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from attrs import frozen
 
 from loopwright.calls import Answer, Call, Question
-from loopwright.codec import decode, encode, fields, plain, revive
+from loopwright.codec import plain, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
-from loopwright.events import EVENTS, Event, Intended, Resumed, Returned, Started
-from loopwright.fold import folded
+from loopwright.events import (
+    Declined,
+    Event,
+    Intended,
+    Reconciled,
+    Resumed,
+    Returned,
+    Started,
+)
+from loopwright.fold import blank, folded
+from loopwright.log import rows as row
+from loopwright.log.file import (
+    SYNCHRONOUS,
+    Durability,
+    Writing,
+    closed,
+    connected,
+    prepared,
+    transaction,
+)
 from loopwright.log.group import Group
-from loopwright.log.migrations import found, migrate
+from loopwright.log.ledger import Posting, Shortfall, ends, enter, in_doubt, nano, post, postings
 from loopwright.log.redaction import Redaction
 from loopwright.port import Port, Through, fitting
 from loopwright.run import Run
 from loopwright.task import Task
 
-Durability = Literal["power", "process"]
-
-_SYNCHRONOUS = {"power": "full", "process": "normal"}
-
-BUSY = 30.0
-"""Seconds that a write waits for other processes: their transactions take milliseconds."""
-
 _EVENT = "insert into events values (?, ?, ?, ?, ?, ?)"
 _PART = "insert into parts values (?, ?) on conflict do nothing"
+
+
+@frozen
+class Entry:
+    """Rows of events that are written together, the long texts in them, and what they post."""
+
+    rows: list[tuple[Any, ...]]
+    parts: dict[str, str]
+    posted: Sequence[Posting] = ()
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one row and nothing else."""
+        return len(self.rows) == 1 and not self.parts and not self.posted
 
 
 class Log:
@@ -52,17 +77,17 @@ class Log:
     """
 
     def __init__(self, path: str | os.PathLike[str], durability: Durability = "power") -> None:
-        if durability not in _SYNCHRONOUS:
+        if durability not in SYNCHRONOUS:
             raise BadInput(f"durability={durability!r}: say 'power' or 'process'")
         if str(path) == ":memory:":
             raise BadInput("a log is a file: to keep nothing, give the loop no log at all")
         self.path = os.path.abspath(path)
         self.durability = durability
         self.redaction = Redaction()
-        _prepared(Path(self.path))
-        self.connection = _connected(self.path, durability)
-        self._writing = _Writing(self.path, self.connection)
-        weakref.finalize(self, _closed, self.connection, os.getpid())
+        prepared(Path(self.path))
+        self.connection = connected(self.path, durability)
+        self._writing = Writing(self.path, self.connection)
+        weakref.finalize(self, closed, self.connection, os.getpid())
         self.group = Group(self._commit)
 
     @property
@@ -86,13 +111,13 @@ class Log:
         be written.
         """
         events, rows, parts = self.prepared(run, seq, events)
-        await self.group.commit((rows, parts))
+        await self.group.commit(Entry(rows, parts))
         return events
 
     def append_now(self, run: str, seq: int, events: Sequence[Event]) -> None:
         """The same at once: for when nothing can be awaited any more."""
         _, rows, parts = self.prepared(run, seq, events)
-        self._commit([(rows, parts)])
+        self._commit([Entry(rows, parts)])
 
     def prepared(
         self, run: str, seq: int, events: Sequence[Event]
@@ -101,24 +126,21 @@ class Log:
 
         What is written is what counts as a fact from then on, for the run and its model too.
         """
-        rows, parts = _rows(run, seq, events)
-        texts = (*(row[-1] for row in rows), *parts.values())
+        rows, parts = row.written(run, seq, events)
+        texts = (*(one[-1] for one in rows), *parts.values())
         if not any(map(self.redaction.suspects, texts)):
             return events, rows, parts
         clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
-        return clean, *_rows(run, seq, clean)
+        return clean, *row.written(run, seq, clean)
 
-    def _commit(self, batch: Sequence[tuple[list[tuple[Any, ...]], dict[str, str]]]) -> None:
-        """Write all of `batch` in one transaction."""
+    def _commit(self, batch: Sequence[Entry]) -> list[Shortfall | None]:
+        """Write all of `batch` in one transaction; what was not, since a ceiling forbids it."""
         with self._writing as connection:
-            if len(batch) == 1 and len(batch[0][0]) == 1 and not batch[0][1]:
-                connection.execute(_EVENT, batch[0][0][0])
-                return
-            with _transaction(connection):
-                for rows, parts in batch:
-                    if parts:
-                        connection.executemany(_PART, parts.items())
-                    connection.executemany(_EVENT, rows)
+            if len(batch) == 1 and batch[0].single:
+                connection.execute(_EVENT, batch[0].rows[0])
+                return [None]
+            with transaction(connection):
+                return [_entered(connection, entry) for entry in batch]
 
     # ------------------------------------------------------------------------------- reading
 
@@ -132,7 +154,7 @@ class Log:
                 f"{self.path} holds no run {run!r}; `select run from runs` lists them"
             )
         parts = _Parts(self)
-        return [_event(kind, at, call, data, parts) for kind, at, call, data in rows]
+        return [row.read(kind, at, call, data, parts) for kind, at, call, data in rows]
 
     def run(self, run: str, task: Task | None = None) -> Run:
         """A run as the log has it; with its `task` its output is of the task's type."""
@@ -148,6 +170,33 @@ class Log:
         """Which process has started or resumed the run last: its host and number."""
         last = [e for e in self.events(run) if isinstance(e, Started | Resumed)][-1]
         return last.setting.by
+
+    # --------------------------------------------------------------------------------- money
+
+    def reconcile(self, run: str, call: str, usd: Decimal | str | int, *, by: str = "") -> None:
+        """Say what a call in doubt has really cost, by the provider's figures or by hand.
+
+        The highest price was presumed spent for it; from now on `usd` is settled, and the rest is
+        free again in every ceiling that the call stood under. Raises `BadInput` if nothing is
+        presumed for `call`, if it was reconciled already, or if `usd` is no amount.
+        """
+        carried = self.run(run)
+        presumed = sum(doubt.amount for doubt in in_doubt(carried).get(call, ()))
+        if not presumed:
+            raise BadInput(
+                f"nothing is presumed spent for the call {call!r} of run {run}; one that is still "
+                "under way in a process that died is, once the run is resumed"
+            )
+        event = Reconciled(max(carried.time, time.time()), call, nano(usd), presumed, by)
+        _, rows, parts = self.prepared(run, carried.seq, [event])
+        self._commit([Entry(rows, parts, postings(carried, [event]))])
+
+    def rebuild(self) -> None:
+        """Make the balances of all ceilings anew, from the events."""
+        posted = [p for run in self.runs() for p in postings(blank(run), self.events(run))]
+        with self._writing as connection, transaction(connection):
+            connection.execute("delete from balances")
+            enter(connection, posted)
 
     # -------------------------------------------------------------------------------- people
 
@@ -166,7 +215,7 @@ class Log:
         asked = self._asked(run, question)
         answer = fitting(asked, Answer(text, by, note))
         said = (answer.text, answer.by, answer.note)
-        with self._writing as connection, _transaction(connection):
+        with self._writing as connection, transaction(connection):
             row = (run, asked.id, time.time(), *map(self.redaction.masked, said))
             connection.execute(
                 "insert into answers (run, call, time, text, by, note) values (?, ?, ?, ?, ?, ?)",
@@ -205,10 +254,11 @@ class Recorded(Through):
         events, rows, parts = self.log.prepared(run.run_id, run.seq, events)
         after = await self.inner.record(run, events)  # what cannot be folded is never written
         try:
-            await self.log.group.commit((rows, parts))
+            entry = Entry(rows, parts, postings(run, events))
+            short = await self.log.group.commit(entry)
         except RunTaken:
             raise RunTaken(self._taken(run, events[0])) from None
-        return after
+        return after if short is None else await self.record(run, _declined(events, short))
 
     async def perform(self, run: Run, call: Call) -> Event:
         """A question may have been answered in the log meanwhile; what is not is asked."""
@@ -227,6 +277,45 @@ class Recorded(Through):
 # --------------------------------------------------------------------------------- small pieces
 
 
+def _declined(events: Sequence[Event], short: Shortfall) -> list[Event]:
+    """What happened instead: the calls that were intended are not made."""
+    first = next(event for event in events if isinstance(event, Intended))
+    declined = Declined(
+        first.time,
+        first.call.id,
+        short.ceiling,
+        short.settled,
+        short.reserved,
+        short.presumed,
+        short.asked,
+        ends(first.time, short.ceiling.per),
+    )
+    return [*(event for event in events if not isinstance(event, Intended)), declined]
+
+
+def _entered(connection: sqlite3.Connection, entry: Entry) -> Shortfall | None:
+    """Write one entry of a transaction, or leave it out altogether."""
+    if not entry.posted:
+        _inserted(connection, entry)
+        return None
+    connection.execute("savepoint entry")
+    try:
+        post(connection, entry.posted)
+        _inserted(connection, entry)
+    except Shortfall as short:
+        connection.execute("rollback to entry")
+        return short
+    finally:
+        connection.execute("release entry")
+    return None
+
+
+def _inserted(connection: sqlite3.Connection, entry: Entry) -> None:
+    if entry.parts:
+        connection.executemany(_PART, entry.parts.items())
+    connection.executemany(_EVENT, entry.rows)
+
+
 class _Parts(dict[str, str]):
     """Texts by their digest, fetched when they are asked for."""
 
@@ -242,150 +331,3 @@ class _Parts(dict[str, str]):
             raise LogError(f"{self.log.path} lacks the text {digest}: the file is damaged")
         self[digest] = str(row[0])
         return self[digest]
-
-
-class _Writing:
-    """The connection, held for one write; what SQLite says against it becomes an error of ours."""
-
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self.connection = connection
-        self.lock = threading.Lock()
-        self.process = os.getpid()
-        self.file = _identity(path)
-        self.looked = 0.0
-
-    def __enter__(self) -> sqlite3.Connection:
-        self.lock.acquire()
-        try:
-            self._same_file()
-        except LogError:
-            self.lock.release()
-            raise
-        return self.connection
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.lock.release()
-        if isinstance(error, sqlite3.IntegrityError):
-            raise RunTaken(str(error)) from None
-        if isinstance(error, sqlite3.Error):
-            raise LogError(f"{self.path} cannot be written: {error}") from error
-
-    def _same_file(self) -> None:
-        """Notice a fork, and, within a tenth of a second, a file that was replaced."""
-        if os.getpid() != self.process:
-            raise LogError(f"{self.path} was opened before a fork: open it again in the child")
-        now = time.monotonic()
-        if now - self.looked > 0.1 and _identity(self.path) != self.file:
-            raise LogError(f"{self.path} was removed or replaced while it was open")
-        self.looked = now
-
-
-def _rows(
-    run: str, seq: int, events: Sequence[Event]
-) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
-    parts: dict[str, str] = {}
-    rows = [
-        (run, i, type(event).__name__, event.time, _about(event), _text(event, parts))
-        for i, event in enumerate(events, seq + 1)
-    ]
-    return rows, parts
-
-
-def _text(event: Event, parts: dict[str, str] | None) -> str:
-    """The JSON of an event, without what has a column of its own."""
-    data = fields(event)
-    del data["time"]
-    if isinstance(event, Intended):
-        data["call"] = fields(event.call)
-        del data["call"]["id"]
-    elif "call" in data:
-        del data["call"]
-    return encode(data, parts)
-
-
-def _event(kind: str, time: float, call: str | None, text: str, parts: dict[str, str]) -> Event:
-    if kind not in EVENTS:
-        raise LogError(f"the log holds an event of the unknown type {kind!r}: upgrade loopwright")
-    data = decode(text, parts.__getitem__)
-    data["time"] = time
-    if kind == "Intended":
-        data["call"]["id"] = call
-    elif kind in ("Returned", "Failed", "Paused"):
-        data["call"] = call
-    event: Event = revive(EVENTS[kind], data)
-    return event
-
-
-def _about(event: Any) -> str | None:
-    """The call that an event is about, for the column `call`."""
-    call = getattr(event, "call", None) or getattr(event, "about", None)
-    return getattr(call, "id", call)
-
-
-def _closed(connection: sqlite3.Connection, process: int) -> None:
-    """A child that was forked leaves the file to its parent."""
-    if os.getpid() == process:
-        connection.close()
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("rollback")
-        raise
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _prepared(path: Path) -> None:
-    """Create the file for its owner only, whatever the umask; SQLite gives its mode to -wal."""
-    if not path.parent.is_dir():
-        raise LogError(f"{path} cannot be opened: there is no folder {path.parent}")
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        _checked(path)
-    except OSError as error:
-        raise LogError(f"{path} cannot be created: {error.strerror}") from None
-
-
-def _checked(path: Path) -> None:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise LogError(f"{path} is no regular file: choose another path")
-    effective = os.access in os.supports_effective_ids
-    if not os.access(path, os.W_OK, effective_ids=effective):
-        raise LogError(f"{path} is read-only: make it writable, or read it with sqlite3")
-
-
-def _connected(path: str, durability: Durability) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    try:
-        _set_up(connection, path, durability)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise LogError(f"{path} cannot be opened as a log: {error}; it was not changed") from None
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _set_up(connection: sqlite3.Connection, path: str, durability: Durability) -> None:
-    found(connection, path)  # before anything is changed
-    (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
-    if mode != "wal":
-        raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
-    connection.execute(f"pragma synchronous = {_SYNCHRONOUS[durability]}")
-    migrate(connection, path)

@@ -12,7 +12,7 @@ import pytest
 from work import loop, model, task
 
 from loopwright import Log, Loop
-from loopwright.log.store import Durability
+from loopwright.log.file import Durability
 
 RUNS = 1000
 TURNS = 4

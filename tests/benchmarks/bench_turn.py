@@ -14,7 +14,7 @@ import pytest
 from work import loop, model, task
 
 from loopwright import Log, Outcome
-from loopwright.log.store import Durability
+from loopwright.log.file import Durability
 
 TURNS = (1, 10, 50, 200, 1000)
 WEATHER = task()

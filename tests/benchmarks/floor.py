@@ -14,7 +14,7 @@ from work import PROMPT, Model, look, loop, task
 
 from loopwright import Log
 from loopwright.events import Event
-from loopwright.log.store import Durability
+from loopwright.log.file import Durability
 
 Row = tuple[str, str | None, dict[str, Any]]
 """Type, call and data of one event."""

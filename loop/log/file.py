@@ -1,0 +1,126 @@
+"""The file of a log: opened with care, and written by one at a time."""
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from loopwright.errors import LogError, RunTaken
+from loopwright.log.migrations import found, migrate
+
+Durability = Literal["power", "process"]
+
+SYNCHRONOUS = {"power": "full", "process": "normal"}
+
+BUSY = 30.0
+"""Seconds that a write waits for other processes: their transactions take milliseconds."""
+
+
+class Writing:
+    """The connection, held for one write; what SQLite says against it becomes an error of ours."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self.lock = threading.Lock()
+        self.process = os.getpid()
+        self.file = _identity(path)
+        self.looked = 0.0
+
+    def __enter__(self) -> sqlite3.Connection:
+        self.lock.acquire()
+        try:
+            self._same_file()
+        except LogError:
+            self.lock.release()
+            raise
+        return self.connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.lock.release()
+        if isinstance(error, sqlite3.IntegrityError):
+            raise RunTaken(str(error)) from None
+        if isinstance(error, sqlite3.Error):
+            raise LogError(f"{self.path} cannot be written: {error}") from error
+
+    def _same_file(self) -> None:
+        """Notice a fork, and, within a tenth of a second, a file that was replaced."""
+        if os.getpid() != self.process:
+            raise LogError(f"{self.path} was opened before a fork: open it again in the child")
+        now = time.monotonic()
+        if now - self.looked > 0.1 and _identity(self.path) != self.file:
+            raise LogError(f"{self.path} was removed or replaced while it was open")
+        self.looked = now
+
+
+def closed(connection: sqlite3.Connection, process: int) -> None:
+    """A child that was forked leaves the file to its parent."""
+    if os.getpid() == process:
+        connection.close()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("rollback")
+        raise
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def prepared(path: Path) -> None:
+    """Create the file for its owner only, whatever the umask; SQLite gives its mode to -wal."""
+    if not path.parent.is_dir():
+        raise LogError(f"{path} cannot be opened: there is no folder {path.parent}")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        _checked(path)
+    except OSError as error:
+        raise LogError(f"{path} cannot be created: {error.strerror}") from None
+
+
+def _checked(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise LogError(f"{path} is no regular file: choose another path")
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.W_OK, effective_ids=effective):
+        raise LogError(f"{path} is read-only: make it writable, or read it with sqlite3")
+
+
+def connected(path: str, durability: Durability) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        _set_up(connection, path, durability)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise LogError(f"{path} cannot be opened as a log: {error}; it was not changed") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: str, durability: Durability) -> None:
+    found(connection, path)  # before anything is changed
+    (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+    if mode != "wal":
+        raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
+    connection.execute(f"pragma synchronous = {SYNCHRONOUS[durability]}")
+    migrate(connection, path)

@@ -1,0 +1,273 @@
+"""The ledger: what runs that share a ceiling reserve, settle and presume spent.
+
+Money is reserved in the transaction that writes the intent to spend it, so that the ceiling holds
+over threads, runs and processes: at every instant settled + reserved + presumed is at most the
+ceiling. A process that dies leaves its reservations behind, and they count until somebody knows
+better.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from fnmatch import fnmatchcase
+
+from attrs import frozen
+
+from loopwright.calls import NANO, ModelCall, Reply
+from loopwright.errors import BadInput
+from loopwright.events import (
+    Ceiling,
+    Event,
+    Failed,
+    Intended,
+    Reconciled,
+    Resumed,
+    Returned,
+    Started,
+)
+from loopwright.fold import fold, unbilled
+from loopwright.run import Run
+
+_FORMS = {
+    "minute": "%Y-%m-%dT%H:%M",
+    "hour": "%Y-%m-%dT%H",
+    "day": "%Y-%m-%d",
+    "week": "%G-W%V",
+    "month": "%Y-%m",
+    "": "all",
+}
+
+
+@frozen
+class Posting:
+    """What one event changes in one window of a ceiling, in its unit; `asks` is what has to fit."""
+
+    ceiling: Ceiling
+    window: str
+    settled: int
+    reserved: int
+    presumed: int
+    asks: int = 0
+
+
+@frozen
+class Shortfall(Exception):
+    """A reservation does not fit: the balance without it, and what was asked for."""
+
+    ceiling: Ceiling
+    settled: int
+    reserved: int
+    presumed: int
+    asked: int
+
+
+def nano(usd: Decimal | str | int) -> int:
+    """An amount of USD in nano-dollars, rounded up. Raises `BadInput` for what is none.
+
+    >>> nano("0.0031")
+    3100000
+    """
+    try:
+        amount = Decimal(usd) if isinstance(usd, Decimal | str | int) else Decimal("nan")
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if isinstance(usd, bool) or not amount.is_finite() or amount < 0:
+        raise BadInput(f"{usd!r} is no amount of USD: give Decimal, text or int, of at least 0")
+    return int((amount * NANO).to_integral_value(ROUND_CEILING))
+
+
+def window(time: float, per: str) -> str:
+    """The calendar window, in UTC, that `time` (seconds since 1970) is in.
+
+    >>> window(1_750_000_000, "day"), window(1_750_000_000, "week")
+    ('2025-06-15', '2025-W24')
+    """
+    return datetime.fromtimestamp(time, UTC).strftime(_FORMS[per])
+
+
+def ends(time: float, per: str) -> float:
+    """When the calendar window that `time` is in ends, in seconds since 1970; 0 for all time.
+
+    >>> ends(1_750_000_000, "hour") - 1_750_000_000
+    3200.0
+    """
+    if per in ("", "month"):
+        begun = datetime.fromtimestamp(time, UTC).replace(day=28, hour=0, minute=0, second=0)
+        after = (begun + timedelta(days=4)).replace(day=1, microsecond=0)
+        return after.timestamp() if per else 0.0
+    seconds = _SECONDS[per]
+    shift = _MONDAY if per == "week" else 0
+    return float((int(time) - shift) // seconds * seconds + seconds + shift)
+
+
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_MONDAY = 4 * 86_400
+"""1970 began on a Thursday."""
+
+
+def postings(run: Run, events: Sequence[Event]) -> list[Posting]:
+    """What `events`, which follow on `run`, change in the ceilings that it stands under.
+
+    What a call settles counts in the window in which it was reserved.
+    """
+    if run.seq and not run.setting.ceilings:
+        return []
+    posted: list[Posting] = []
+    for event in events:
+        posted += _posted(run, event)
+        run = fold(run, event)
+    return posted
+
+
+def _posted(run: Run, event: Event) -> Iterator[Posting]:
+    match event:
+        case Intended(time, ModelCall() as call):
+            yield from _reserved(run, call, time)
+        case Returned(call=name) | Failed(call=name):
+            call_ = run.in_flight[name]
+            if isinstance(call_, ModelCall):
+                yield from _settled(run, call_, event)
+        case Resumed():
+            yield from _presumed(run)
+        case Reconciled():
+            yield from _reconciled(run, event)
+        case _:
+            return
+
+
+def _over(run: Run, call: ModelCall) -> list[Ceiling]:
+    return [one for one in run.setting.ceilings if fnmatchcase(call.model, one.model)]
+
+
+def _asked(ceiling: Ceiling, call: ModelCall) -> int:
+    """What a call reserves. Failures cannot be reserved: they are counted when they happen."""
+    amounts = {"usd": call.quote.high, "tokens": call.quote.tokens, "requests": 1, "failures": 0}
+    return amounts[ceiling.unit]
+
+
+def _reserved(run: Run, call: ModelCall, time: float) -> Iterator[Posting]:
+    for one in _over(run, call):
+        asked = _asked(one, call)
+        asks = 1 if one.unit == "failures" else asked
+        yield Posting(one, window(time, one.per), 0, asked, 0, asks)
+
+
+def _settled(run: Run, call: ModelCall, event: Returned | Failed) -> Iterator[Posting]:
+    for one in _over(run, call):
+        asked, counts = _asked(one, call), one.unit in ("usd", "tokens")
+        time = event.time if one.unit == "failures" else _reserved_at(run, call.id)
+        if counts and not _known(event):
+            yield Posting(one, window(time, one.per), 0, -asked, asked)
+        else:
+            yield Posting(one, window(time, one.per), _used(one, event), -asked, 0)
+
+
+def _used(ceiling: Ceiling, event: Returned | Failed) -> int:
+    if ceiling.unit == "requests":
+        return 1
+    if isinstance(event, Failed):
+        return 1 if ceiling.unit == "failures" else 0
+    used = isinstance(event.result, Reply) and event.result.usage
+    amounts = {"usd": event.cost.high, "tokens": used.tokens if used else 0, "failures": 0}
+    return amounts[ceiling.unit]
+
+
+def _presumed(run: Run) -> Iterator[Posting]:
+    """What was reserved for calls under way may have been used."""
+    for call in (c for c in run.in_flight.values() if isinstance(c, ModelCall)):
+        for one in _over(run, call):
+            asked = _asked(one, call)
+            yield Posting(one, window(_reserved_at(run, call.id), one.per), 0, -asked, asked)
+
+
+def _reserved_at(run: Run, call: str) -> float:
+    events = (run.events[i] for i in range(run.seq - 1, -1, -1))
+    return next(e.time for e in events if isinstance(e, Intended) and e.call.id == call)
+
+
+def _reconciled(run: Run, event: Reconciled) -> Iterator[Posting]:
+    doubts = in_doubt(run).get(event.call, [])
+    for doubt in doubts:
+        settled = event.cost if doubt is doubts[-1] else 0
+        for ceiling in (one for one in doubt.ceilings if one.unit == "usd"):
+            at = window(doubt.time, ceiling.per)
+            yield Posting(ceiling, at, settled, 0, -doubt.amount)
+
+
+@frozen
+class InDoubt:
+    """A call that may have been billed: when it was made, under what, and how much at most."""
+
+    time: float
+    ceilings: tuple[Ceiling, ...]
+    amount: int
+
+
+def in_doubt(run: Run) -> dict[str, list[InDoubt]]:
+    """What is presumed spent, by call: one that a crash made repeat may stand there twice."""
+    doubts: dict[str, list[InDoubt]] = {}
+    open_: dict[str, InDoubt] = {}
+    ceilings: tuple[Ceiling, ...] = ()
+    for event in run.events:
+        match event:
+            case Started() | Resumed():
+                for call, doubt in open_.items():
+                    doubts.setdefault(call, []).append(doubt)
+                open_, ceilings = {}, event.setting.ceilings
+            case Intended(time, ModelCall(id=call, model=model, quote=quote)):
+                over = tuple(one for one in ceilings if fnmatchcase(model, one.model))
+                open_[call] = InDoubt(time, over, quote.high)
+            case Returned(call=call) | Failed(call=call) if call in open_:
+                doubt = open_.pop(call)
+                if not _known(event):
+                    doubts.setdefault(call, []).append(doubt)
+            case Reconciled(call=call):
+                doubts.pop(call, None)
+            case _:
+                pass
+    return doubts
+
+
+def _known(event: Returned | Failed) -> bool:
+    """Whether it is known what the call has cost."""
+    if isinstance(event, Failed):
+        return unbilled(event.failure)
+    return isinstance(event.result, Reply) and event.result.usage is not None
+
+
+# ----------------------------------------------------------------------------------- in the file
+
+_POST = (
+    "insert into balances values (?, ?, ?, ?, ?) on conflict do update set"
+    " settled = settled + excluded.settled, reserved = reserved + excluded.reserved,"
+    " presumed = presumed + excluded.presumed"
+)
+_BALANCE = "select settled, reserved, presumed from balances where ceiling = ? and window = ?"
+
+
+def post(connection: sqlite3.Connection, posted: Sequence[Posting]) -> None:
+    """Write `posted` into the balances. Raises `Shortfall` where a reservation does not fit.
+
+    Must stand in a transaction, which is to be taken back on a shortfall.
+    """
+    enter(connection, posted)
+    for one in posted:
+        if one.asks:
+            _fits(connection, one, [p for p in posted if p.ceiling == one.ceiling])
+
+
+def enter(connection: sqlite3.Connection, posted: Sequence[Posting]) -> None:
+    """Write `posted` into the balances, whether it fits or not: it has happened."""
+    for one in posted:
+        row = (one.ceiling.name, one.window, one.settled, one.reserved, one.presumed)
+        connection.execute(_POST, row)
+
+
+def _fits(connection: sqlite3.Connection, one: Posting, together: Sequence[Posting]) -> None:
+    query = connection.execute(_BALANCE, (one.ceiling.name, one.window))
+    settled, reserved, presumed = query.fetchone()
+    reserved -= sum(posting.reserved for posting in together)
+    asked = sum(posting.asks for posting in together)
+    if settled + reserved + presumed + asked > one.ceiling.limit:
+        raise Shortfall(one.ceiling, settled, reserved, presumed, asked)
