@@ -6,13 +6,21 @@ import copy
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from loopwright import budget, models
 from loopwright.calls import Delta
@@ -20,10 +28,11 @@ from loopwright.codec import plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ceiling, Ended, Event, Resumed, Setting, Started
 from loopwright.fold import blank
-from loopwright.house import Changed, Doubt, Fitting
+from loopwright.house import Changed, Doubt, Fitting, Retries
 from loopwright.inspect import name_of
 from loopwright.live import Live
 from loopwright.log.file import Durability
+from loopwright.log.kept import KeptResults
 from loopwright.log.store import Log, Recorded
 from loopwright.loop import loop
 from loopwright.models import catalogue
@@ -70,7 +79,7 @@ class House:
     def of(cls, theirs: tuple[Policy, ...]) -> "House":
         """The house for the user's policies."""
         default = budget.defaults(theirs)
-        whole = (Changed(), Doubt(), Fitting(), *theirs, default, budget.Ceilings())
+        whole = (Changed(), Doubt(), Fitting(), *theirs, Retries(), default, budget.Ceilings())
         return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))
 
 
@@ -134,10 +143,27 @@ class Loop:
 
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
-        house = self._house(task)
         port = self._port()
-        event = self._started(task, inputs, house, port)
-        return self._carried(blank(event.run, task), house.policies, port, event)
+        return self._begun(task, inputs, run_id(port), "", port)
+
+    async def run_as(
+        self, run_id: str, task: Task, inputs: Mapping[str, Any], *, parent: str = ""
+    ) -> Run:
+        """The run of this id, begun if the log has none, and else gone on with to its end.
+
+        For ids that follow from something else, so that nothing is done twice; `parent` is the run
+        that this one belongs to.
+        """
+        if self.log and self.log.has(run_id):
+            return await self.resume(run_id, task)
+        return await _last(self._begun(task, inputs, run_id, parent, self._port()))
+
+    def _begun(
+        self, task: Task, inputs: Mapping[str, Any], run_id: str, parent: str, port: Port
+    ) -> AsyncGenerator[Run, None]:
+        house = self._house(task)
+        event = evolve(self._started(task, inputs, house, port), run=run_id, parent=parent)
+        return self._carried(blank(run_id, task), house.policies, port, event)
 
     async def live(
         self, task: Task, /, **inputs: Any
@@ -261,6 +287,9 @@ class Loop:
 
     def _port(self) -> Port:
         port: Port = Live(self.providers, self.ask, self.watch)
+        port.loop = self
+        if self.log:
+            port = KeptResults(port, self.log)
         for wrap in self.ports:
             port = wrap.port(port, self.log)
         if self.log:
@@ -298,11 +327,11 @@ class Loop:
         self, task: Task, inputs: Mapping[str, Any], house: "House", port: Port
     ) -> Started:
         prompt = task.filled(inputs)
-        for model in filter(None, (getattr(check, "model", None) for check in task.checks)):
+        for model in filter(None, _asked_by(task)):
             self._checked(model)
         return Started(
             time=port.now(),
-            run=run_id(port),
+            run="",
             task=task.title,
             prompt=prompt,
             setting=self._setting(task, house, self.model, port),
@@ -340,8 +369,17 @@ def _models(policies: Sequence[Policy]) -> tuple[str, ...]:
     return tuple(name for policy in policies for name in getattr(policy, "models", ()))
 
 
+def _asked_by(task: Task) -> Iterator[str]:
+    """The models that the task's judges ask."""
+    for check in task.checks:
+        yield getattr(check, "model", "")
+        yield from getattr(check, "models", ())
+
+
 def _goes_on(run: Run, setting: Setting) -> bool:
     """An exhausted run goes on if its limits have changed, else it would only end again."""
+    if run.unwinding and run.outcome not in (None, Outcome.waiting, Outcome.cancelled):
+        return False
     if run.outcome is Outcome.exhausted:
         return dict(run.setting.limits) != dict(setting.limits)
     return run.outcome in (None, Outcome.waiting, Outcome.cancelled)

@@ -1,6 +1,6 @@
 """`Budget`: the limits of a run. They are finite unless one is lifted with `unlimited`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from math import inf, isnan
 from typing import Any
@@ -12,6 +12,7 @@ from loopwright.calls import NANO, Call, ModelCall, Sleep, ToolCall
 from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
+from loopwright.log.ledger import asked, covers
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
 from loopwright.run import Run
@@ -59,9 +60,10 @@ class Budget(Policy):
     meant to be noticed by what runs away, and by nothing else. Of several budgets each one holds.
 
     With a `name` it is a ceiling in `usd` that all runs of a log which name it share, in whatever
-    process; `per` then is ``"hour"``, ``"day"``, ``"week"`` or ``"month"`` of the calendar in UTC,
-    and without it all time counts. The log holds it: the reservation, the look at the ceiling and
-    the intent to make the call are one transaction.
+    process; `per` then is ``"minute"``, ``"hour"``, ``"day"``, ``"week"`` or ``"month"`` of the
+    calendar in UTC, and without it all time counts. The log holds it: the reservation, the look at
+    the ceiling and the intent to make the call are one transaction. A bill above its reservation is
+    settled in full, and nothing more is let through.
 
     A reservation that does not fit is refused, and the run ends as exhausted, unless a policy above
     this one, such as `Degrade`, knows a call that is cheaper; the other limits stop the run.
@@ -159,29 +161,34 @@ def _over_money(budget: Budget, run: Run) -> str | None:
     spent, limit = run.spent, _nano(budget.usd)
     if spent.at_most + run.quote.high <= limit:
         return None
-    amounts = spent.settled, spent.reserved, spent.presumed, run.quote.high
-    return _told(f"the limit of {budget.usd} USD", *amounts, run.call)
+    used = _used(spent.settled, spent.reserved, spent.presumed, _usd)
+    return _told(f"the limit of {budget.usd:f} USD", used, run.call, _usd(run.quote.high))
 
 
 def told(declined: Declined, call: Call | None) -> str:
     """Why the ledger declined: the ceiling, its limit, and what is used of it."""
-    ceiling, per = declined.ceiling, f" a {declined.ceiling.per}" if declined.ceiling.per else ""
-    amounts = declined.settled, declined.reserved, declined.presumed, declined.asked
-    if ceiling.unit == "usd":
-        limit = f"the ceiling {ceiling.name!r} of {_usd(ceiling.limit)} USD{per}"
-        return _told(limit, *amounts, call)
-    used = sum(amounts[:3])
-    return f"the ceiling {ceiling.name!r} of {ceiling.limit} {ceiling.unit}{per}: {used} are used"
+    ceiling = declined.ceiling
+    shown = _usd if ceiling.unit == "usd" else str
+    limit = f"the ceiling {ceiling.name!r} of {shown(ceiling.limit)} {_UNITS[ceiling.unit]}"
+    limit += _EACH[ceiling.per]
+    if ceiling.unit == "failures":
+        return f"{limit} is reached: {declined.settled} settled"
+    used = _used(declined.settled, declined.reserved, declined.presumed, shown)
+    return _told(limit, used, call, shown(declined.asked))
 
 
-def _told(
-    limit: str, settled: int, reserved: int, presumed: int, asked: int, call: Call | None
-) -> str:
+_UNITS = {"usd": "USD", "tokens": "tokens", "requests": "requests", "failures": "failed calls"}
+_EACH = {"": ""} | {per: f" a {per}" for per in ("minute", "day", "week", "month")}
+_EACH["hour"] = " an hour"
+
+
+def _used(settled: int, reserved: int, presumed: int, shown: Callable[[int], str]) -> str:
+    return f"{shown(settled)} settled, {shown(reserved)} reserved, {shown(presumed)} presumed"
+
+
+def _told(limit: str, used: str, call: Call | None, asked: str) -> str:
     whom = f" to {call.model}" if isinstance(call, ModelCall) else ""
-    return (
-        f"{limit} could be passed: {_usd(settled)} settled, {_usd(reserved)} reserved, "
-        f"{_usd(presumed)} presumed, and this call{whom} may cost {_usd(asked)}"
-    )
+    return f"{limit} could be passed: {used}, and this call{whom} may cost {asked}"
 
 
 def _unpriced(budget: Budget, run: Run) -> str | None:
@@ -199,14 +206,20 @@ class Ceilings(Policy):
     """
 
     def decide(self, run: Run) -> Decision | None:
-        if not run.declined or run.call is None:
+        call = run.call
+        if run.moment != "call" or not run.declined or not isinstance(call, ModelCall):
             return None
         last = run.declined[-1]
-        smaller = last.ceiling.unit == "usd" and run.quote.high < last.asked
-        elsewhere = isinstance(run.call, ModelCall) and last.call != run.call.id
-        if (smaller or elsewhere) and len(run.declined) < MOST_DECLINED:
+        if _another(call, last) and len(run.declined) < MOST_DECLINED:
             return None
-        return Refuse(told(last, run.call), Outcome.exhausted)
+        return Refuse(told(last, call), Outcome.exhausted)
+
+
+def _another(call: ModelCall, last: Declined) -> bool:
+    """Whether it is another call than the one declined last, one that the ceiling does not count,
+    or the same made smaller."""
+    elsewhere = call.id != last.call or not covers(last.ceiling, call)
+    return elsewhere or asked(last.ceiling, call) < last.asked
 
 
 MOST_DECLINED = 10
@@ -219,7 +232,9 @@ def _nano(usd: Any) -> int:
 
 
 def _usd(nano: int) -> str:
-    return f"{Decimal(nano) / NANO:.6f}"
+    """To the millionth, and as much further as there is something."""
+    exact = f"{Decimal(nano) / NANO:.9f}"
+    return exact[:-3] + exact[-3:].rstrip("0")
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -237,8 +252,8 @@ should find it ended, and the loss small."""
 def defaults(policies: Iterable[Policy]) -> Budget:
     """A budget of the default limits, for all that no budget among `policies` speaks of."""
     budgets = _budgets(policies)
-    budgets = [budget for budget in budgets if not budget.shared]
-    silent = {n: d for n, d in DEFAULTS.items() if all(getattr(b, n) is None for b in budgets)}
+    own = [budget for budget in budgets if not budget.shared]
+    silent = {n: d for n, d in DEFAULTS.items() if all(getattr(b, n) is None for b in own)}
     said = {budget.unpriced for budget in budgets}
     allowed = "allow" in said and "refuse" not in said
     return Budget(**silent, unpriced="allow" if allowed else "refuse")
@@ -252,8 +267,9 @@ def limits(policies: Iterable[Policy]) -> Mapping[str, Any]:
 
 
 def ceilings(policies: Iterable[Policy]) -> tuple[Ceiling, ...]:
-    """The ceilings that `policies` share with other runs. Raises `BadInput` if two are one."""
-    found = [ceiling for policy in policies for ceiling in getattr(policy, "ceilings", ())]
+    """The ceilings that `policies` share with other runs. Raises `BadInput` if two differ, but not
+    in their name."""
+    found = dict.fromkeys(one for policy in policies for one in getattr(policy, "ceilings", ()))
     names = [ceiling.name for ceiling in found]
     for name in names:
         if names.count(name) > 1:
@@ -263,7 +279,9 @@ def ceilings(policies: Iterable[Policy]) -> tuple[Ceiling, ...]:
 
 def _check_ceiling(budget: Budget) -> None:
     others = [n for n in DEFAULTS if n != "usd" and getattr(budget, n) is not None]
-    if not isinstance(budget.shared, str) or not budget.shared:
+    if not isinstance(budget.shared, str):
+        raise BadInput(f"Budget(name={budget.shared!r}): a name is a text")
+    if not budget.shared:
         raise BadInput(
             f"Budget(per={budget.per!r}): give the ceiling a name, by which runs share it"
         )

@@ -39,102 +39,6 @@ FailureKind = Literal[
 """The closed set of ways in which a call does not succeed."""
 
 
-# ------------------------------------------------------------------------------------- messages
-
-
-@frozen
-class Text:
-    """Words, said by a person or a model.
-
-    `extra` is what `provider` attached to them (citations, a phase): sent back to it as it came.
-    """
-
-    text: str
-    provider: str = ""
-    extra: Mapping[str, Any] = field(factory=dict)
-
-
-@frozen
-class Media:
-    """An image or a document, as base64 `data` of the media type `mime`, or as a `url`.
-
-    As an input of a task it is shown to the model before the prompt, in which its `name` stands.
-
-    >>> Media("image/png", "iVBORw0KGgo=").kind
-    'image'
-    """
-
-    mime: str
-    data: str = ""
-    url: str = ""
-    name: str = ""
-
-    @property
-    def kind(self) -> Literal["image", "document"]:
-        """What it is, by its media type."""
-        return "image" if self.mime.startswith("image/") else "document"
-
-
-@frozen
-class Opaque:
-    """A provider's own block (signed thinking, a reasoning item), kept and sent back as it came.
-
-    `model` is the one that made it: to another model of the same provider it means nothing.
-    """
-
-    provider: str
-    data: Mapping[str, Any]
-    model: str = ""
-
-
-@frozen
-class ToolCall:
-    """A model's wish that a tool be called; also the call itself.
-
-    `malformed` says why the arguments could not be read, if they could not. `effect` is set from
-    the tool before anybody is asked; `timeout` (seconds) holds in place of the tool's own. `extra`
-    is what `provider` attached to it: sent back to it as it came.
-    """
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any] = field(factory=dict)
-    malformed: str = ""
-    effect: Effect | None = None
-    timeout: float | None = None
-    provider: str = ""
-    extra: Mapping[str, Any] = field(factory=dict)
-
-
-@frozen
-class ToolResult:
-    """What a tool gave back to `call`, as the model will read it."""
-
-    call: str = ""
-    content: str = ""
-    error: bool = False
-
-
-Block = Text | Media | Opaque | ToolCall | ToolResult
-
-
-def _blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    return tuple(blocks)
-
-
-@frozen
-class Message:
-    """One message of the conversation."""
-
-    role: Literal["user", "assistant"]
-    blocks: tuple[Block, ...] = field(converter=_blocks)
-
-    @property
-    def text(self) -> str:
-        """The words of the message, without its other blocks."""
-        return "".join(block.text for block in self.blocks if isinstance(block, Text))
-
-
 # ---------------------------------------------------------------------------------------- money
 
 
@@ -194,6 +98,112 @@ class Quote:
     high: int = 0
     tokens: int = 0
     unpriced: str = ""
+
+
+# ------------------------------------------------------------------------------------- messages
+
+
+@frozen
+class Text:
+    """Words, said by a person or a model.
+
+    `extra` is what `provider` attached to them (citations, a phase): sent back to it as it came.
+    """
+
+    text: str
+    provider: str = ""
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Media:
+    """An image or a document, as base64 `data` of the media type `mime`, or as a `url`.
+
+    As an input of a task it is shown to the model before the prompt, in which its `name` stands.
+
+    >>> Media("image/png", "iVBORw0KGgo=").kind
+    'image'
+    """
+
+    mime: str
+    data: str = ""
+    url: str = ""
+    name: str = ""
+
+    @property
+    def kind(self) -> Literal["image", "document"]:
+        """What it is, by its media type."""
+        return "image" if self.mime.startswith("image/") else "document"
+
+
+@frozen
+class Opaque:
+    """A provider's own block (signed thinking, a reasoning item), kept and sent back as it came.
+
+    `model` is the one that made it: to another model of the same provider it means nothing.
+    """
+
+    provider: str
+    data: Mapping[str, Any]
+    model: str = ""
+
+
+@frozen
+class ToolCall:
+    """A model's wish that a tool be called; also the call itself.
+
+    `malformed` says why the arguments could not be read, if they could not. `effect` is set from
+    the tool before anybody is asked; `timeout` (seconds) holds in place of the tool's own. `extra`
+    is what `provider` attached to it: sent back to it as it came.
+
+    `purpose` says what the call is for: ``"reconcile"`` asks the tool whether a call in doubt has
+    happened, ``"undo"`` takes back what one did, which is `undoable`. `quote` is what it may cost.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(factory=dict)
+    malformed: str = ""
+    effect: Effect | None = None
+    timeout: float | None = None
+    provider: str = ""
+    extra: Mapping[str, Any] = field(factory=dict)
+    purpose: Literal["call", "reconcile", "undo"] = "call"
+    undoable: bool = False
+    quote: Quote = Quote()
+
+
+@frozen
+class ToolResult:
+    """What a tool gave back to `call`, as the model will read it.
+
+    `outside` marks what came from outside: data, and never instructions.
+    """
+
+    call: str = ""
+    content: str = ""
+    error: bool = False
+    outside: bool = False
+
+
+Block = Text | Media | Opaque | ToolCall | ToolResult
+
+
+def _blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    return tuple(blocks)
+
+
+@frozen
+class Message:
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    blocks: tuple[Block, ...] = field(converter=_blocks)
+
+    @property
+    def text(self) -> str:
+        """The words of the message, without its other blocks."""
+        return "".join(block.text for block in self.blocks if isinstance(block, Text))
 
 
 # ---------------------------------------------------------------------------------------- calls

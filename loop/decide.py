@@ -9,9 +9,10 @@ from attrs import evolve
 
 from loopwright.calls import Call, ModelCall, Question, ToolCall
 from loopwright.decisions import Accept, Decision, Refuse, Stop
-from loopwright.events import Decided, Ended, Event, Intended
-from loopwright.fold import fold, reserved
-from loopwright.house import OTHERWISE
+from loopwright.draft import undoing
+from loopwright.events import Decided, Ended, Event, Intended, Unwinding
+from loopwright.fold import fold, reserved, unpresumed
+from loopwright.house import CLEARING, OTHERWISE
 from loopwright.inspect import best_output, output
 from loopwright.outcome import Outcome
 from loopwright.policy import Opinion, Policy, consult
@@ -35,7 +36,7 @@ def decide(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
     for _ in range(UNSETTLED + len(run.pending)):
         if _to_inspect(run):
             return decided
-        events = _moment(run, policies, now)
+        events = _unwound(_moment(run, policies, now), run)
         decided += events
         if isinstance(events[-1], Intended | Ended):
             return decided
@@ -50,13 +51,33 @@ def _to_inspect(run: Run) -> bool:
     return answered and not run.failed and not run.pending
 
 
+def _unwound(events: list[Event], run: Run) -> list[Event]:
+    """A run that ends badly first takes back what its tools did."""
+    end = events[-1]
+    if not isinstance(end, Ended) or run.unwinding or not run.undoable:
+        return events
+    if end.outcome is Outcome.accepted:
+        return events
+    return [*events[:-1], Unwinding(end.time, end.outcome, end.why, end.output, end.traceback)]
+
+
+def _unwinding(run: Run, ending: Unwinding, now: float) -> list[Event]:
+    if run.undoable:
+        call = undoing(*run.undoable[-1])
+        return [Intended(now, run.task.resolved(call) if run.task else call)]
+    left = f"; not undone: {', '.join(run.not_undone)}" if run.not_undone else ""
+    return [Ended(now, ending.outcome, ending.why + left, ending.output, False, ending.traceback)]
+
+
 def _moment(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
+    if run.unwinding and not run.pending:
+        return _unwinding(run, run.unwinding, now)
     if run.failed:
         return _after_failure(run, policies, now)
-    if run.answer and run.answer.inspected:
-        return _after_answer(run, policies, now)
     if run.pending:
         return _before_calls(run, policies, now)
+    if run.answer and run.answer.inspected:
+        return _after_answer(run, policies, now)
     return [Ended(now, Outcome.failed, "nothing is left to do")]
 
 
@@ -84,8 +105,8 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
     spent = run.spent
     for call in run.pending:
         ready = _ready(call, run)
-        view = run.before(ready, spent)
-        opinion = None if isinstance(ready, Question) else consult(policies, view)
+        view = run.before(ready, unpresumed(spent, run.slices.get(ready.id, 0)))
+        opinion = None if isinstance(ready, Question) else consult(_asked(policies, ready), view)
         if opinion is None:
             spent = reserved(spent, ready)
             intended.append(Intended(now, ready))
@@ -97,6 +118,12 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
         if not isinstance(opinion.decision, Refuse):
             return decided
     return [*decided, *intended]
+
+
+def _asked(policies: Sequence[Policy], call: Call) -> Sequence[Policy]:
+    """Who is asked about a call: of one that clears up after another, only the house."""
+    clears_up = isinstance(call, ToolCall) and call.purpose != "call"
+    return CLEARING if clears_up else policies
 
 
 def _ready(call: Call, run: Run) -> Call:

@@ -3,7 +3,6 @@
 from attrs import evolve
 
 from loopwright.calls import (
-    SUMMARY,
     Call,
     Failure,
     ModelCall,
@@ -13,7 +12,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
-from loopwright.draft import compacted, model_call, put, resulted, told, without
+from loopwright.draft import compacted, model_call, put, resulted, told, unsaid, without
 from loopwright.events import Decided
 from loopwright.run import Run
 
@@ -33,8 +32,9 @@ def decided(run: Run, event: Decided, before: Run) -> None:
 def _decided_before(run: Run, event: Decided) -> Run:
     match event.decision:
         case Refuse(why, ending):
-            ends = ending or any(_asks(due) for due in run.pending if due.id == event.about)
-            return run if ends else _refused(run, event.about, why)
+            call = next(due for due in run.pending if due.id == event.about)
+            ends = isinstance(call, ModelCall) and (ending or _asks(call))
+            return run if ends else _refused(run, call, why)
         case Amend(call):
             return _amended(run, evolve(call, id=event.about))
         case TryAgain(feedback=feedback, after=after):
@@ -60,11 +60,11 @@ def _dropped(run: Run, call: str) -> Run:
     return put(run, pending=tuple(due for due in run.pending if due.id != call))
 
 
-def _refused(run: Run, call: str, why: str) -> Run:
-    put(_dropped(run, call), doubtful=without(run.doubtful, call))
-    if call in run.batch:
-        return resulted(run, call, ToolResult(call, why, error=True))
-    return put(run, verdicts={**run.verdicts, call: Failure("refused", why)})
+def _refused(run: Run, call: Call, why: str) -> Run:
+    put(_dropped(run, call.id), doubtful=without(run.doubtful, call.id))
+    if call.id in run.batch:
+        return resulted(run, call.id, ToolResult(call.id, why, error=True))
+    return unsaid(run, call, Failure("refused", why))
 
 
 def _switched_before(run: Run, switch: Switch, about: str) -> Run:
@@ -144,10 +144,7 @@ def _again(run: Run, call: Call, after: float) -> Run:
 def _taken(run: Run, call: Call, failure: Failure) -> Run:
     if isinstance(call, ToolCall):
         return resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
-    put(run, verdicts={**run.verdicts, call.id: failure})
-    if isinstance(call, ModelCall) and call.purpose == SUMMARY:
-        return put(run, pending=(*run.pending, model_call(run)))
-    return run
+    return unsaid(run, call, failure)
 
 
 def _decided_on_answer(run: Run, event: Decided) -> Run:
@@ -158,6 +155,8 @@ def _decided_on_answer(run: Run, event: Decided) -> Run:
         case Switch() as switch:
             run = _on(told(run, switch.feedback), switch.to)
             return put(run, pending=(model_call(run),))
-        case Ask() as ask:
+        case Ask() as ask if ask.purpose == "answer":
             return _asked(put(run, answer=None), ask)
+        case Ask() as ask:
+            return _asked(run, ask)
     return run

@@ -16,6 +16,7 @@ from loopwright.calls import (
     ModelCall,
     Question,
     Reply,
+    Sent,
     Sleep,
     ToolCall,
     ToolResult,
@@ -82,6 +83,14 @@ def _note_returned(line: Line, event: Returned) -> None:
     if isinstance(event.result, Reply) and event.result.usage:
         line.tokens += event.result.usage.tokens
     line.came.append(_result(event.result))
+    if isinstance(event.result, Reply):
+        _note_sent(line, event.result.sent)
+
+
+def _note_sent(line: Line, sent: Sent) -> None:
+    if sent.changed:
+        line.came.append(f"not cached from here on: {sent.changed} is another than before")
+    line.came += [f"repaired: {repair}" for repair in sent.repairs]
 
 
 def _note_failed(line: Line, event: Failed) -> None:

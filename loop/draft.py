@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loopwright.calls import (
+    SUMMARY,
+    Call,
     Compaction,
+    Failure,
     Message,
     ModelCall,
     Text,
+    ToolCall,
     ToolResult,
 )
 from loopwright.run import Run, weight
@@ -53,6 +57,14 @@ def told(run: Run, feedback: str) -> Run:
     return said(run, Message("user", (Text(feedback),))) if feedback else run
 
 
+def unsaid(run: Run, call: Call, failure: Failure) -> Run:
+    """A call beside the answer's came to nothing; without a summary, all is shown as it was."""
+    put(run, verdicts={**run.verdicts, call.id: failure})
+    if isinstance(call, ModelCall) and call.purpose == SUMMARY:
+        return put(run, pending=(*run.pending, model_call(run)))
+    return run
+
+
 def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
     """The mapping without one key."""
     return {name: held for name, held in mapping.items() if name != key}
@@ -60,8 +72,25 @@ def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
 
 def resulted(run: Run, call: str, result: ToolResult) -> Run:
     """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
-    results = {**run.results, call: ToolResult(call, result.content, result.error)}
+    results = {
+        **run.results,
+        call: ToolResult(call, result.content, result.error, result.outside),
+    }
     if len(results) < len(run.batch):
         return put(run, results=results)
     run = said(run, Message("user", tuple(results[name] for name in run.batch)))
     return put(run, results={}, batch=(), pending=(*run.pending, model_call(run)))
+
+
+def undoing(call: ToolCall, result: str) -> ToolCall:
+    """The call that takes back what `call` did."""
+    arguments = {**call.arguments, "result": result}
+    return ToolCall(f"{call.id}{_UNDO}", call.name, arguments, purpose="undo")
+
+
+def undone(call: ToolCall) -> str:
+    """The id of the call that this one takes back."""
+    return call.id.removesuffix(_UNDO)
+
+
+_UNDO = "-undo"

@@ -85,7 +85,10 @@ class Setting:
 
 @frozen
 class Started:
-    """A run began. `prompt` is the template filled with `inputs`, `version` the digest of it."""
+    """A run began. `prompt` is the template filled with `inputs`, `version` the digest of it.
+
+    `parent` is the run whose tool call this run is, if it is one.
+    """
 
     time: float
     run: str
@@ -99,6 +102,7 @@ class Started:
     max_tokens: int = 4096
     media: tuple[Media, ...] = ()
     options: Options = Options()
+    parent: str = ""
 
 
 @frozen
@@ -163,13 +167,14 @@ class Reconciled:
 
 @frozen
 class Returned:
-    """A call succeeded, after so many `seconds`."""
+    """A call succeeded, after so many `seconds`; or its result was `cached`."""
 
     time: float
     call: str
     result: Result
     seconds: float = 0.0
     cost: Cost = Cost()
+    cached: bool = False
 
 
 @frozen
@@ -185,7 +190,10 @@ class Failed:
 
 @frozen
 class Paused:
-    """The question `call` was not answered: the run waits. `why` says what kept the answer away."""
+    """A question was not answered, which is `call` or what that tool call led to: the run waits.
+
+    `why` says what kept the answer away.
+    """
 
     time: float
     call: str
@@ -201,6 +209,17 @@ class Inspected:
     undecided: tuple[Problem, ...] = ()
     checks: int = 0
     judging: tuple[ModelCall, ...] = ()
+
+
+@frozen
+class Unwinding:
+    """The run ends badly: before it does, what its tools did is undone, the last first."""
+
+    time: float
+    outcome: Outcome
+    why: str = ""
+    output: Any = None
+    traceback: str = ""
 
 
 @frozen
@@ -225,6 +244,7 @@ Event = (
     | Failed
     | Paused
     | Inspected
+    | Unwinding
     | Ended
     | Reconciled
 )
@@ -241,6 +261,7 @@ EVENTS: dict[str, type[Event]] = {
         Failed,
         Paused,
         Inspected,
+        Unwinding,
         Ended,
         Reconciled,
     )

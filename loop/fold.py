@@ -27,7 +27,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decided import decided
-from loopwright.draft import compacted, model_call, put, resulted, said, without
+from loopwright.draft import compacted, model_call, put, resulted, said, undone, unsaid, without
 from loopwright.errors import LogError
 from loopwright.events import (
     Decided,
@@ -44,6 +44,7 @@ from loopwright.events import (
     Setting,
     Spent,
     Started,
+    Unwinding,
 )
 from loopwright.outcome import Outcome
 from loopwright.run import PER_MESSAGE, Attempt, Run
@@ -59,6 +60,7 @@ def _started(run: Run, event: Started, before: Run) -> None:
     put(
         run,
         setting=event.setting,
+        parent=event.parent,
         inputs=event.inputs,
         title=event.task,
         prompt=event.prompt,
@@ -105,7 +107,8 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
     questions = {k: call for k, call in run.in_flight.items() if isinstance(call, Question)}
     cut = [_left(call, before, event) for k, call in run.in_flight.items() if k not in questions]
     spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
-    doubtful = {call.id: run.seq for call in cut if isinstance(call, ToolCall)}
+    tools = [call for call in cut if isinstance(call, ToolCall)]
+    doubtful = {call.id: run.seq for call in tools}
     if before.setting.checks != event.setting.checks and run.answer:
         judging = run.answer.judging
         cut = [call for call in cut if call.id not in judging]
@@ -121,6 +124,7 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
         in_flight=questions,
         pending=(*cut, *run.pending),
         doubtful={**run.doubtful, **doubtful},
+        slices={**run.slices, **{call.id: call.quote.high for call in tools if call.quote.high}},
         changed=changed or run.changed,
         outcome=None,
         why="",
@@ -155,6 +159,19 @@ def _intended(run: Run, event: Intended, before: Run) -> None:
         doubtful=without(run.doubtful, call.id) if run.doubtful else run.doubtful,
         declined=(),
     )
+    if isinstance(call, ToolCall):
+        _dispatched(run, call)
+
+
+def _dispatched(run: Run, call: ToolCall) -> None:
+    """What is dispatched may have happened, whatever comes of it, and is to be undone."""
+    if call.undoable and call.purpose == "call":
+        put(run, undoable=(*run.undoable, (call, "")))
+    if call.purpose == "undo":
+        put(run, undoable=tuple(one for one in run.undoable if one[0].id != undone(call)))
+    if call.id in run.slices:
+        spent = unpresumed(run.spent, run.slices[call.id])
+        put(run, spent=spent, slices=without(run.slices, call.id))
 
 
 def _declined(run: Run, event: Declined, before: Run) -> None:
@@ -184,10 +201,10 @@ def reserved(spent: Spent, call: Call) -> Spent:
                 spent.model_calls + 1,
                 spent.tool_calls,
             )
-        case ToolCall():
+        case ToolCall(quote=quote):
             return Spent(
                 spent.settled,
-                spent.reserved,
+                spent.reserved + quote.high,
                 spent.presumed,
                 spent.tokens,
                 spent.model_calls,
@@ -205,13 +222,29 @@ def _returned(run: Run, event: Returned, before: Run) -> None:
             _settled(run, call, reply, event)
             _replied(run, call, reply)
         case ToolResult() as result:
-            resulted(run, call.id, result)
+            assert isinstance(call, ToolCall)
+            _used(run, call, result, event)
+        case Answer() as answer if isinstance(call, ToolCall):
+            put(run, pending=(*run.pending, evolve(call, purpose="call")))  # it did not happen
         case Answer() as answer:
             assert isinstance(call, Question)
             put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
             _heard(run, call, answer)
         case Slept():
             _released(run, call.id)
+
+
+def _used(run: Run, call: ToolCall, result: ToolResult, event: Returned) -> None:
+    if call.quote.high:
+        spent = run.spent
+        left, paid = spent.reserved - call.quote.high, spent.settled + event.cost.high
+        put(run, spent=evolve(spent, reserved=left, settled=paid))
+    if call.purpose == "undo":
+        return
+    if call.undoable:
+        results = [(c, result.content if c.id == call.id else r) for c, r in run.undoable]
+        put(run, undoable=tuple(results))
+    resulted(run, call.id, result)
 
 
 def _only_asks(run: Run) -> bool:
@@ -237,6 +270,8 @@ def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
 
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
+    if call.purpose == SUMMARY and (reply.finish != "stop" or not reply.text.strip()):
+        return unsaid(run, call, Failure("malformed", f"no summary, but {reply.finish}"))
     if call.purpose == SUMMARY:
         compacted(run, Compaction(call.upto, reply.text))
         return put(run, pending=(*run.pending, model_call(run)))
@@ -282,12 +317,38 @@ def _released(run: Run, waiting: str) -> Run:
 
 def _failed(run: Run, event: Failed, before: Run) -> None:
     call, failure = run.in_flight[event.call], event.failure
+    if isinstance(call, ToolCall) and call.purpose != "call":
+        _not_told(run, call, failure)
+        return
+    if isinstance(call, ToolCall) and call.quote.high:
+        high, spent = call.quote.high, run.spent
+        spent = evolve(spent, reserved=spent.reserved - high, presumed=spent.presumed + high)
+        put(run, spent=spent)
     if isinstance(call, ModelCall):
         put(run, spent=_unsettled(run.spent, call, failure), failures=run.failures + 1)
     put(
         run,
         in_flight=without(run.in_flight, event.call),
         failed=(*run.failed, (call, failure)),
+    )
+
+
+def unpresumed(spent: Spent, amount: int) -> Spent:
+    """What is spent if the call for which `amount` was presumed is made again, and settles it."""
+    return evolve(spent, presumed=spent.presumed - amount) if amount else spent
+
+
+def _not_told(run: Run, call: ToolCall, failure: Failure) -> None:
+    """Whether it happened could not be told, or it could not be undone: for people to see to."""
+    put(run, in_flight=without(run.in_flight, call.id))
+    if call.purpose == "undo":
+        put(run, not_undone=(*run.not_undone, f"{call.name} ({failure.message})"))
+        return
+    put(
+        run,
+        pending=(*run.pending, evolve(call, purpose="call")),
+        doubtful={**run.doubtful, call.id: run.seq},
+        unreconciled=(*run.unreconciled, call.id),
     )
 
 
@@ -307,9 +368,9 @@ def _unsettled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
 
 
 def _paused(run: Run, event: Paused, before: Run) -> None:
-    question = run.in_flight[event.call]
-    assert isinstance(question, Question)
-    put(run, outcome=Outcome.waiting, why=question.text)
+    call = run.in_flight[event.call]
+    why = call.text if isinstance(call, Question) else event.why
+    put(run, outcome=Outcome.waiting, why=why)
 
 
 def _inspected(run: Run, event: Inspected, before: Run) -> None:
@@ -329,6 +390,11 @@ def _inspected(run: Run, event: Inspected, before: Run) -> None:
 def _better(best: Attempt | None, new: Attempt) -> Attempt:
     """Fewer problems are better; of equals the newer, since it knew the feedback."""
     return best if best and len(best.problems) < len(new.problems) else new
+
+
+def _unwinding(run: Run, event: Unwinding, before: Run) -> None:
+    answer = run.answer and evolve(run.answer, inspected=True)
+    put(run, unwinding=event, pending=(), failed=(), batch=(), answer=answer)
 
 
 def _ended(run: Run, event: Ended, before: Run) -> None:
@@ -351,6 +417,7 @@ _FOLDS: dict[type[Event], Any] = {
     Failed: _failed,
     Paused: _paused,
     Inspected: _inspected,
+    Unwinding: _unwinding,
     Ended: _ended,
     Reconciled: _reconciled,
 }

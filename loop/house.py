@@ -6,11 +6,11 @@ did.
 
 import difflib
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from loopwright.calls import ModelCall, ToolCall
 from loopwright.codec import canonical
-from loopwright.decisions import Accept, Ask, Decision, Refuse, Stop
+from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, TryAgain
 from loopwright.errors import Mismatch
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
@@ -21,16 +21,20 @@ from loopwright.run import Run
 class Doubt(Policy):
     """A tool call that was under way when the process died is repeated only if that is safe.
 
-    Calls of the effect classes `read` and `idempotent` are. For the others a person says what is
-    known: ``"happened"``, ``"did not happen"`` or ``"run it again"``.
+    Calls of the effect classes `read` and `idempotent` are. A `reconcilable` tool is asked whether
+    the call happened. For the others a person says what is known: ``"happened"``,
+    ``"did not happen"`` or ``"run it again"``.
     """
 
     def decide(self, run: Run) -> Decision | None:
         call = run.call
         if not run.doubtful or not isinstance(call, ToolCall) or call.id not in run.doubtful:
             return None
-        if call.effect in ("read", "idempotent"):
+        if call.effect in ("read", "idempotent") or call.purpose == "reconcile":
             return None
+        if _can_tell(run, call):
+            asking = evolve(call, purpose="reconcile")
+            return Amend(asking, f"the call {call.id} is in doubt: {call.name} is asked about it")
         answer = run.answered(_doubt(run, call))
         if answer is None:
             return self._question(run, call)
@@ -49,6 +53,12 @@ class Doubt(Policy):
             choices=("happened", "did not happen", "run it again"),
             digest=_doubt(run, call),
         )
+
+
+def _can_tell(run: Run, call: ToolCall) -> bool:
+    if call.purpose != "call" or run.task is None or call.id in run.unreconciled:
+        return False
+    return getattr(run.task.tools.get(call.name), "reconcile", None) is not None
 
 
 def _doubt(run: Run, call: ToolCall) -> str:
@@ -106,6 +116,24 @@ def _unknown(name: str, names: list[str]) -> str:
 
 
 @frozen(str=False)
+class Retries(Policy):
+    """A failed tool call is repeated as often as its tool says.
+
+    Stands below the user's list in every loop.
+    """
+
+    def decide(self, run: Run) -> Decision | None:
+        call = run.call
+        if run.moment != "failure" or not isinstance(call, ToolCall) or run.task is None:
+            return None
+        retries = getattr(run.task.tools.get(call.name), "retries", 0)
+        tried = run.failures_of(call)
+        if tried > retries:
+            return None
+        return TryAgain(f"try {tried + 1} of {retries + 1}, as {call.name} says")
+
+
+@frozen(str=False)
 class Otherwise(Policy):
     """What happens when nobody speaks.
 
@@ -138,5 +166,8 @@ class Otherwise(Policy):
             "all checks agree" if run.answer and run.answer.checks else "there are no checks"
         )
 
+
+CLEARING = (Doubt(),)
+"""Who is asked about calls that clear up after others."""
 
 OTHERWISE = Otherwise()

@@ -1,11 +1,12 @@
 """Inspect: the one place where an answer is looked at. Pure but for the checks themselves."""
 
 import inspect as signatures
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
 
-from loopwright.calls import Failure, Message, ModelCall
+from loopwright.calls import SUMMARY, Failure, Message, ModelCall, Reply
 from loopwright.errors import BadInput, Mismatch
 from loopwright.events import Event, Inspected, Problem
 from loopwright.run import Attempt, Run
@@ -17,6 +18,17 @@ _CUT = {
     "filter": "The provider's content filter withheld the answer.",
     "error": "The answer ended with an error.",
 }
+
+
+@frozen
+class Ballot:
+    """One of the model calls that a judge asks for: these `messages`, and nothing of the task.
+
+    `model` is ``"provider:model"``; without it, it is the judge's own, or else that of the run.
+    """
+
+    messages: tuple[Message, ...]
+    model: str = ""
 
 
 @frozen
@@ -33,8 +45,10 @@ class Findings:
 def inspect(run: Run, now: float) -> list[Event]:
     """What is wrong with the answer, if there is one that was not yet looked at.
 
-    All checks that are plain functions speak. Judges, which cost a model call, are called only if
-    none of those complained; their verdicts are read when all have returned.
+    All checks that are plain functions speak. Judges, which cost model calls, are called only if
+    none of those complained; their verdicts are read when all have returned. `ask(run)` of a judge
+    gives the messages of one call, whose reply its `read` is given; or it gives several ballots,
+    whose replies and failures its `count` is given, in their order, and then the run.
     """
     attempt = run.answer
     if attempt is None or attempt.inspected or not run.open:
@@ -64,7 +78,7 @@ def _looked_at(run: Run, attempt: Attempt, now: float) -> Inspected:
     if found.problems or not judges:
         return Inspected(now, found.problems, found.undecided, count)
     try:
-        calls = tuple(_judge_call(run, judge, i) for i, judge in enumerate(judges))
+        calls = tuple(call for i, judge in enumerate(judges) for call in _asked(run, judge, i))
     except Exception as error:
         found += Findings((), (Problem("judges", f"{type(error).__name__}: {error}"),))
         calls = ()
@@ -119,32 +133,48 @@ def name_of(check: Any) -> str:
     return str(getattr(check, "__name__", None) or getattr(check, "name", type(check).__name__))
 
 
-def _judge_call(run: Run, judge: Any, index: int) -> ModelCall:
-    messages = tuple(judge.ask(run))
-    if not messages or not all(isinstance(message, Message) for message in messages):
-        raise TypeError(f"{name_of(judge)}.ask(run) gave {messages!r:.100}, and no messages")
+def _asked(run: Run, judge: Any, index: int) -> list[ModelCall]:
+    """The calls of one judge. They are told from those of others by the number in their ids."""
+    return [
+        _ballot_call(run, judge, ballot, f"j{run.seq + 1}-{index}-{i}")
+        for i, ballot in enumerate(_ballots(judge, run))
+    ]
+
+
+def _ballots(judge: Any, run: Run) -> Sequence[Ballot]:
+    asked = tuple(judge.ask(run))
+    if asked and all(isinstance(one, Ballot) for one in asked):
+        return asked
+    if not asked or not all(isinstance(one, Message) for one in asked):
+        raise TypeError(f"{name_of(judge)}.ask(run) gave {asked!r:.100}, and no messages")
+    return (Ballot(asked),)
+
+
+def _ballot_call(run: Run, judge: Any, ballot: Ballot, call: str) -> ModelCall:
     purpose = name_of(judge)
     return ModelCall(
-        id=f"j{run.seq + 1}-{index}",
-        model=judge.model or run.model,
+        id=call,
+        model=ballot.model or getattr(judge, "model", "") or run.model,
         max_tokens=judge.max_tokens,
-        purpose="the judge answer" if purpose == "answer" else purpose,
-        messages=messages,
+        purpose=f"the judge {purpose}" if purpose in ("answer", SUMMARY) else purpose,
+        messages=ballot.messages,
     )
 
 
 def _judged(run: Run, attempt: Attempt, now: float) -> Inspected:
     _, judges = _checks(run)
     found = Findings((), attempt.undecided)
-    for judge, call in zip(judges, attempt.judging, strict=False):
-        found += _said(name_of(judge), lambda j=judge, c=call: _verdict(j, run.verdicts[c]))
+    for i, judge in enumerate(judges):
+        said = [run.verdicts[call] for call in attempt.judging if call.split("-")[1] == str(i)]
+        found += _said(name_of(judge), lambda j=judge, s=said: _verdict(j, s, run))
     return Inspected(now, found.problems, found.undecided, attempt.checks)
 
 
-def _verdict(judge: Any, reply: Any) -> Any:
-    if isinstance(reply, Failure):
-        raise RuntimeError(f"{reply.kind}: {reply.message}")
-    return judge.read(reply)
+def _verdict(judge: Any, said: Sequence[Reply | Failure], run: Run) -> Any:
+    failed = [reply for reply in said if isinstance(reply, Failure)]
+    if len(failed) == len(said):
+        raise RuntimeError(f"{failed[0].kind}: {failed[0].message}")
+    return judge.count(said, run) if hasattr(judge, "count") else judge.read(said[0])
 
 
 def output(run: Run) -> Any:

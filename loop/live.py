@@ -4,14 +4,17 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from inspect import isawaitable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from loopwright.calls import Failure, ModelCall, Reply
 from loopwright.events import Event
-from loopwright.port import Port, timeout
+from loopwright.port import Port
 from loopwright.run import Run
 from loopwright.task import Tool
+from loopwright.use import timeout
 
 GRACE = 1.0
 """Seconds that a cancelled tool has to clean up before it is left to itself."""
@@ -39,6 +42,12 @@ class Live(Port):
     async def use(
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
+        async with _slot(tool):
+            return await self._use(tool, args, kwargs, seconds)
+
+    async def _use(
+        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
+    ) -> Any:
         name = tool.spec.name
         if tool.asynchronous:
             working = asyncio.ensure_future(tool.function(*args, **kwargs))
@@ -58,6 +67,20 @@ class Live(Port):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]]
+_slots = WeakKeyDictionary()
+_FREE: AbstractAsyncContextManager[None] = nullcontext()
+
+
+def _slot(tool: Tool) -> AbstractAsyncContextManager[None]:
+    """A place for a call to a tool that so many may have at once; waiting for it is not timed."""
+    most: int = getattr(tool, "at_once", 0)
+    if not most:
+        return _FREE
+    slots = _slots.setdefault(asyncio.get_running_loop(), {})
+    return slots.setdefault((tool.spec.name, most), asyncio.Semaphore(most))
 
 
 async def _outcome(name: str, working: "asyncio.Future[Any]", seconds: float) -> Any:

@@ -32,25 +32,17 @@ from loopwright.calls import (
     Slept,
     Tell,
     ToolCall,
-    ToolResult,
 )
-from loopwright.codec import digest
-from loopwright.errors import BadInput, Mismatch, RealCallForbidden
+from loopwright.errors import BadInput, RealCallForbidden
 from loopwright.events import Event, Failed, Paused, Returned
 from loopwright.fold import fold
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.run import Run
 from loopwright.task import Tool
+from loopwright.use import StillWaiting, Used, shortened, timeout, used
 
 _LOG = logging.getLogger("loopwright")
-
-TIMEOUT = 600.0
-"""Seconds for a whole model call where nothing else is said: what both SDKs take for one read."""
-
-LARGEST_RESULT = 50_000
-"""Characters of a tool's result that the model is shown: some 12,000 tokens, a tenth of the
-smallest context window in use."""
 
 LARGEST_ERROR = 2_000
 """Characters of a tool's error that the model is shown."""
@@ -75,6 +67,7 @@ class Port:
         self.providers = dict(providers or {})
         self.ask = ask
         self.tell = tell
+        self.loop: Any = None
 
     # ------------------------------------------------------------------- what the loop calls
 
@@ -108,6 +101,8 @@ class Port:
         begun = time.perf_counter()
         try:
             result, trace = await self._result(run, call), ""
+        except StillWaiting as waiting:
+            return Paused(self.now(), call.id, str(waiting))
         except Exception as error:
             if isinstance(call, Question):  # nobody was reached: the question stays open
                 return Paused(self.now(), call.id, f"{type(error).__name__}: {error}")
@@ -121,9 +116,11 @@ class Port:
             return Paused(self.now(), call.id)
         if isinstance(call, ModelCall) and isinstance(result, Reply):
             return _reply(self.now(), call, result, seconds)
+        if isinstance(result, Used):
+            return Returned(self.now(), call.id, result.result, seconds, result.cost)
         return Returned(self.now(), call.id, result, seconds)
 
-    async def _result(self, run: Run, call: Call) -> Result | Failure | None:
+    async def _result(self, run: Run, call: Call) -> Result | Used | Failure | None:
         match call:
             case ModelCall():
                 return await self.model_call(run, call)
@@ -139,7 +136,7 @@ class Port:
         """Ask a model."""
         name, _, model = call.model.partition(":")
         tell = self.tell and partial(self._told, run, call)
-        said = await self.provider(name).reply(_request(run, call, model, tell))
+        said = await self.provider(name).reply(request(run, call, model, tell))
         return _checked(said, name)
 
     def _told(self, run: Run, call: ModelCall, kind: DeltaKind, text: str) -> None:
@@ -158,22 +155,9 @@ class Port:
             self.providers[name] = models.provider(name)
         return self.providers[name]
 
-    async def tool_call(self, run: Run, call: ToolCall) -> ToolResult | Failure:
-        """Call a tool, with arguments of its own: it may keep or change them."""
-        assert run.task is not None
-        tool = run.task.tools[call.name]
-        key = digest(run.run_id, call.id, call.arguments) if getattr(tool, "wants_key", 0) else ""
-        try:
-            args, kwargs = tool.bind(call.arguments, key)
-        except Mismatch as mismatch:
-            return Failure("tool_error", "\n".join(mismatch.problems))
-        value = await self.use(tool, args, kwargs, timeout(run, call))
-        if isinstance(value, Failure):
-            return value
-        try:
-            return ToolResult("", shortened(tool.render(value), LARGEST_RESULT))
-        except BadInput as error:
-            return Failure("tool_error", f"the tool returned what cannot be shown: {error}")
+    async def tool_call(self, run: Run, call: ToolCall) -> Used | Answer | Failure:
+        """Call a tool."""
+        return await used(run, call, self.loop, self.use)
 
     async def use(
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
@@ -268,21 +252,8 @@ def run_id(port: Port) -> str:
     return _base32(int(port.now() * 1000), 10) + port.random()
 
 
-def timeout(run: Run, call: ModelCall | ToolCall) -> float:
-    """The seconds that `call` may take: its own limit, and what is left of the run's."""
-    left: float = run.limits.get("seconds", float("inf")) - run.seconds
-    return max(0.001, min(_own_timeout(run, call), left))
-
-
-def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
-    if call.timeout is not None:
-        return call.timeout
-    if isinstance(call, ToolCall) and run.task and call.name in run.task.tools:
-        return run.task.tools[call.name].timeout
-    return TIMEOUT
-
-
-def _request(run: Run, call: ModelCall, model: str, tell: Tell | None) -> Request:
+def request(run: Run, call: ModelCall, model: str, tell: Tell | None) -> Request:
+    """What `call` sends, to the provider's own `model`."""
     seconds, messages, task = timeout(run, call), run.seen(call), run.task
     if call.purpose != "answer" or task is None:
         plain = (model, messages, "", (), call.max_tokens, seconds, None, call.options)
@@ -333,16 +304,6 @@ def _own(reply: Reply, call: ModelCall) -> Reply:
 def _failure(call: Call, error: Exception) -> Failure:
     said = shortened(f"{type(error).__name__}: {error}", LARGEST_ERROR)
     return Failure("tool_error" if isinstance(call, ToolCall) else "malformed", said)
-
-
-def shortened(text: str, most: int) -> str:
-    """`text`, or its beginning and end with a note of what was left out in between."""
-    if len(text) <= most:
-        return text
-    head, tail = text[: most * 3 // 4], text[-most // 4 :]
-    left_out = len(text) - len(head) - len(tail)
-    note = f"[… {left_out} of {len(text)} characters left out, digest of all {digest(text)} …]"
-    return f"{head}\n{note}\n{tail}"
 
 
 def fitting(question: Question, said: str | Answer) -> Answer:

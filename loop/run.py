@@ -37,9 +37,10 @@ from loopwright.events import (
     Problem,
     Setting,
     Spent,
+    Unwinding,
 )
 from loopwright.outcome import Outcome
-from loopwright.task import Task
+from loopwright.task import FRAME, Task
 from loopwright.trail import Trail
 
 PER_MESSAGE = 16
@@ -93,6 +94,7 @@ class Run:
 
     run_id: str
     setting: Setting
+    parent: str = ""
     inputs: Mapping[str, Any] = field(factory=dict)
     title: str = ""
     prompt: str = ""
@@ -121,6 +123,11 @@ class Run:
     changed: tuple[str, ...] = ()
     declined: tuple[Declined, ...] = ()
     failed: tuple[tuple[Call, Failure], ...] = ()
+    unreconciled: tuple[str, ...] = ()
+    undoable: tuple[tuple[ToolCall, str], ...] = ()
+    not_undone: tuple[str, ...] = ()
+    unwinding: Unwinding | None = None
+    slices: Mapping[str, int] = field(factory=dict)
     batch: tuple[str, ...] = ()
     results: Mapping[str, ToolResult] = field(factory=dict)
     verdicts: Mapping[str, Reply | Failure] = field(factory=dict)
@@ -179,7 +186,7 @@ class Run:
     @property
     def quote(self) -> Quote:
         """What the call under decision may cost."""
-        return self.call.quote if isinstance(self.call, ModelCall) else Quote()
+        return self.call.quote if isinstance(self.call, ModelCall | ToolCall) else Quote()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -244,12 +251,13 @@ class Run:
         What the last reply reported is exact for the messages it had seen; of the rest, a
         tokenizer that works on bytes cannot make more tokens than there are UTF-8 bytes.
         """
-        if call.messages:
-            return sum(map(weight, call.messages))
         counted, tokens = self.counted
-        if counted:
+        if counted and not call.messages:
             return tokens + self.size - counted
-        size = sum(map(weight, self.seen(call))) if call.compaction else self.size
+        apart = call.messages or call.compaction
+        size = sum(map(weight, self.seen(call))) if apart else self.size
+        if call.purpose != "answer":
+            return size + FRAME
         return size + (self.task.weight if self.task else len(self.system.encode()))
 
     def seen(self, call: ModelCall) -> Sequence[Message]:

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from loopwright.calls import Effect, Media, Options, Output, ToolCall, ToolSpec
+from loopwright.calls import Effect, Media, Options, Output, Quote, ToolCall, ToolSpec
 from loopwright.codec import digest, encode, plain
 from loopwright.errors import BadInput
 
-_FRAME = 128
+FRAME = 128
 """Tokens that a provider puts around a conversation by itself: twice the most that was met (of
 gpt-oss, some 60)."""
 
@@ -25,7 +25,13 @@ _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class Tool(Protocol):
-    """What the loop needs to know of a tool; `loopwright.tools.tool` makes them."""
+    """What the loop needs to know of a tool; `loopwright.tools.tool` makes them.
+
+    A tool may have more, which is then used: `undo` (a tool that takes back what it did),
+    `reconcile` (a function that says whether a call happened), `retries`, `cache_seconds`,
+    `at_once` (how many calls at the same time), `labels`, `quote` (what a call may cost),
+    `wants_key` and `wants_place` (it is given the call's key, or its `Place`).
+    """
 
     @property
     def spec(self) -> ToolSpec: ...
@@ -188,7 +194,7 @@ class Task:
         tools = "".join(f"{t.name}{t.description}{encode(t.schema)}" for t in self.specs)
         form = f"\n\n{self.form.instruction}" if self.form else ""
         said = f"{self.system}{form}{tools}"
-        framing = _FRAME + (_TOOLS_FRAME if self.specs else 0) + 64 * len(self.specs)
+        framing = FRAME + (_TOOLS_FRAME if self.specs else 0) + 64 * len(self.specs)
         return len(said.encode(errors="replace")) + framing
 
     def filled(self, inputs: Mapping[str, Any]) -> str:
@@ -215,20 +221,27 @@ class Task:
         return "; ".join(said)
 
     def resolved(self, call: ToolCall) -> ToolCall:
-        """The call with its tool's effect class, if the tool is known."""
-        tool = self.tools.get(call.name)
+        """The call with its tool's effect class, and what it may cost, if the tool is known."""
+        tool: Any = self.tools.get(call.name)
         if tool is None:
             return call
+        undo = getattr(tool, "undo", None)
         return ToolCall(
             call.id,
             call.name,
             call.arguments,
             call.malformed,
-            tool.effect,
+            undo.effect if undo and call.purpose == "undo" else tool.effect,
             call.timeout,
             call.provider,
             call.extra,
+            call.purpose,
+            undo is not None,
+            getattr(tool, "quote", NOTHING),
         )
+
+
+NOTHING = Quote()
 
 
 def _media(value: Any) -> tuple[Media, ...]:

@@ -1,13 +1,26 @@
 """`Retry`: the same call again, on the same model."""
 
-import hashlib
+from collections.abc import Mapping
+from typing import Any
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
-from loopwright.calls import Failure, ModelCall, ToolCall
-from loopwright.decisions import Decision, TryAgain
+from loopwright.calls import Call, Failure, ModelCall, ToolCall
+from loopwright.decisions import Decision, Stop, TryAgain
+from loopwright.errors import BadInput
+from loopwright.outcome import Outcome
+from loopwright.policies.given import at_least, fraction, kinds
 from loopwright.policy import Policy
 from loopwright.run import Run
+
+
+def _by_kind(on: Any) -> tuple[tuple[str, int], ...]:
+    pairs = tuple(on.items() if isinstance(on, Mapping) else on)
+    kinds("Retry(on=...)", (kind for kind, _ in pairs))
+    for kind, times in pairs:
+        if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+            raise BadInput(f"Retry(on={{{kind!r}: {times!r}}}): give a whole number of at least 0")
+    return pairs
 
 
 @frozen(str=False)
@@ -15,14 +28,19 @@ class Retry(Policy):
     """Tries again: after a failure that may pass, and after a rejected answer, with feedback.
 
     `times` is how often the same answer is tried again on the same model (which makes `times` + 1
-    attempts) and, counted apart, how often in a row a failed call is repeated.
+    attempts) and, counted apart, how often in a row a failed call is repeated; both SDKs repeat a
+    call twice. `on` says it for kinds of failures: ``{"rate_limited": 5, "timeout": 0}``.
 
     After a failure it waits as long as the provider asked with Retry-After, or else for `backoff`
     seconds, doubled each time up to `longest`, less up to a quarter that is drawn from a hash of
     run and attempt, so that a thousand runs do not come back together, and a replay waits the same.
-    The defaults are those of both SDKs (half a second, doubled, at most 8 s, jitter downwards); a
-    Retry-After above `patience` seconds is not waited for, so that a policy below may speak. A tool
-    is repeated only if its effect class is `read` or `idempotent`.
+    The defaults are those of both SDKs (half a second, doubled, at most 8 s, jitter downwards).
+
+    A Retry-After above `patience` seconds (two minutes: a person may still be looking) is not
+    waited for, so that a policy below, such as `Fallback`, may speak. A wait that would pass the
+    run's limit of seconds stops the run as exhausted at once, rather than when it is over. A tool
+    is repeated only if its effect class is `read` or `idempotent`; where there is no time to wait
+    for it, or for a judge, its failure stands.
 
     >>> from loopwright import Loop, Task
     >>> from loopwright.models import Scripted
@@ -32,10 +50,11 @@ class Retry(Policy):
     'Hi Ada'
     """
 
-    times: int = field(default=2, validator=[validators.instance_of(int), validators.ge(0)])
-    backoff: float = field(default=0.5, validator=validators.ge(0))
-    longest: float = field(default=8.0, validator=validators.ge(0))
-    patience: float = field(default=120.0, validator=validators.ge(0))
+    times: int = field(default=2, validator=at_least(0, whole=True))
+    backoff: float = field(default=0.5, validator=at_least(0))
+    longest: float = field(default=8.0, validator=at_least(0))
+    patience: float = field(default=120.0, validator=at_least(0))
+    on: tuple[tuple[str, int], ...] = field(default=(), converter=_by_kind, kw_only=True)
 
     def decide(self, run: Run) -> Decision | None:
         if run.moment == "failure":
@@ -47,11 +66,14 @@ class Retry(Policy):
 
     def _after_failure(self, run: Run) -> Decision | None:
         failure, failures = run.failure, run.failures_of(run.call)
-        if failure is None or failures > self.times or not _repeatable(run, failure):
+        if failure is None or not _repeatable(run.call, failure):
             return None
         after = self.delay(run, failure, failures)
-        if after > self.patience:
+        if failures > dict(self.on).get(failure.kind, self.times) or after > self.patience:
             return None
+        limit = run.limits.get("seconds", float("inf"))
+        if run.seconds + after > limit:
+            return _too_late(run, after, limit)
         said = " as the provider asked" if failure.retry_after is not None else ""
         return TryAgain(f"{failure.kind}, try {failures + 1} in {after:.3g} s{said}", after=after)
 
@@ -59,16 +81,23 @@ class Retry(Policy):
         """The seconds to wait before try number `failures` + 1."""
         if failure.retry_after is not None:
             return failure.retry_after
-        waited = min(self.backoff * 2.0 ** (failures - 1), self.longest)
-        return waited * (1 - 0.25 * _fraction(f"{run.run_id} {run.seq}"))
+        waited = self.backoff * 2.0 ** min(failures - 1, _ENOUGH)
+        return min(waited, self.longest) * (1 - 0.25 * fraction(f"{run.run_id} {run.seq}"))
 
 
-def _repeatable(run: Run, failure: Failure) -> bool:
-    if isinstance(run.call, ToolCall):
-        return run.call.effect in ("read", "idempotent")
-    return isinstance(run.call, ModelCall) and failure.may_resend
+_ENOUGH = 64
+"""Doublings after which every backoff is longer than anybody waits, and a float still holds it."""
 
 
-def _fraction(seed: str) -> float:
-    """A number from 0 to 1 that is the same for the same seed."""
-    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) / 2**32
+def _too_late(run: Run, after: float, limit: float) -> Decision | None:
+    """A run cannot go on without its answer; without a tool or a judge it can."""
+    if not isinstance(run.call, ModelCall) or run.call.purpose != "answer":
+        return None
+    why = f"sleeping {after:.4g} s would pass the limit of {limit:g} s"
+    return Stop(f"{why}: {run.seconds:.4g} s are used", Outcome.exhausted)
+
+
+def _repeatable(call: Call | None, failure: Failure) -> bool:
+    if isinstance(call, ToolCall):
+        return call.effect in ("read", "idempotent")
+    return isinstance(call, ModelCall) and failure.may_resend

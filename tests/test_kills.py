@@ -1,57 +1,18 @@
-"""Real processes, killed with a real ``kill -9``, and resumed by others.
+"""Real processes, killed with a real ``kill -9``, and resumed by others."""
 
-They come from a fork server, which has loaded the library and nothing else: they share no memory
-with the tests, with each other, or with the processes before them.
-"""
-
-import multiprocessing
 import signal
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
-from killed import Outside, carry, guarded, statements, waits, watched
+from killed import Outside, carry, statements, waits, watched
+from processes import TAKEN, ended, forked, launched
 
 from loopwright import Log, Outcome
 from loopwright.run import Run
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["killed", "pytest"])
-"""pytest too, since each process loads what stands as the main module of its parent."""
-
-TAKEN = 7
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _server() -> None:
-    """Start the fork server with these tests on its path, which Python 3.11 does not pass on."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        assert forked(int) == 0
-
-
-def launched(work: Callable[..., object], *args: Any) -> BaseProcess:
-    """A process that does this work."""
-    process = PROCESSES.Process(target=guarded, args=(TAKEN, work, *args))
-    process.start()
-    return process
-
-
-def ended(process: BaseProcess) -> int | None:
-    """The exit status of a process when it has ended, negative if it was killed."""
-    process.join()
-    return process.exitcode
-
-
-def forked(work: Callable[..., object], *args: Any) -> int | None:
-    """The exit status of a process that does this work."""
-    return ended(launched(work, *args))
-
 
 def answer(folder: Path) -> None:
     """Answer what the run asks, truthfully: whoever answers has looked outside."""

@@ -292,8 +292,8 @@ COLUMNS = {
     "cost_nano cost_usd decided",
     "model_calls": "run step seq call time model served_model purpose state finish input_uncached "
     "cache_read cache_write output_visible output_reasoning cost_nano cost_low_usd cost_usd "
-    "quoted_usd possibly_billed_usd price_table seconds first_token_seconds failure message status "
-    "retry_after request_id",
+    "quoted_usd possibly_billed_usd price_table seconds first_token_seconds prefix prefix_changed "
+    "repairs failure message status retry_after request_id",
     "tool_calls": "run step seq call time tool arguments effect state result failure message "
     "seconds",
     "decisions": "run step seq time moment policy decision why switched_to after_seconds feedback "

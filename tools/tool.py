@@ -5,21 +5,23 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from inspect import Parameter, Signature
 from typing import Any, get_args, overload
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from loopwright.calls import Effect, ToolSpec
 from loopwright.errors import BadInput, Mismatch
 from loopwright.keys import Key, described, hints_of
 from loopwright.schema import Schema
+from loopwright.use import Place
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _KEY = "idempotency_key"
+_PLACE = "place"
 
 
 @frozen(eq=False)
@@ -28,7 +30,8 @@ class Tool:
 
     It is still called as the function was. `effect` says what repeating a call may do, `timeout`
     is in seconds. `spec` is what the model is told. An `asynchronous` tool is awaited, another one
-    runs in a thread. One that `wants_key` is given the call's idempotency key.
+    runs in a thread. One that `wants_key` is given the call's idempotency key, one that
+    `wants_place` the `Place` where it is called. What the other fields say, `tool` says.
     """
 
     name: str
@@ -43,6 +46,13 @@ class Tool:
     _unnamed: tuple[Parameter, ...] = field(repr=False)
     _schema: Schema = field(repr=False)
     _says_done: bool = field(repr=False)
+    wants_place: bool = False
+    undo: "Tool | None" = field(default=None, repr=False)
+    reconcile: "Tool | None" = field(default=None, repr=False)
+    retries: int = 0
+    cache_seconds: float = 0.0
+    at_once: int = 0
+    labels: frozenset[str] = frozenset()
 
     def bind(
         self, arguments: Mapping[str, Any], key: str = ""
@@ -109,10 +119,26 @@ def tool(
     timeout: float = ...,
     name: str = ...,
     description: str = ...,
+    undo: Callable[..., Any] | None = ...,
+    reconcile: Callable[..., Any] | None = ...,
+    retries: int = ...,
+    cache_seconds: float = ...,
+    at_once: int = ...,
+    labels: Iterable[str] = ...,
 ) -> Tool: ...
 @overload
 def tool(
-    *, effect: Effect = ..., timeout: float = ..., name: str = ..., description: str = ...
+    *,
+    effect: Effect = ...,
+    timeout: float = ...,
+    name: str = ...,
+    description: str = ...,
+    undo: Callable[..., Any] | None = ...,
+    reconcile: Callable[..., Any] | None = ...,
+    retries: int = ...,
+    cache_seconds: float = ...,
+    at_once: int = ...,
+    labels: Iterable[str] = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -121,21 +147,41 @@ def tool(
     timeout: float = 60.0,
     name: str = "",
     description: str = "",
+    undo: Callable[..., Any] | None = None,
+    reconcile: Callable[..., Any] | None = None,
+    retries: int = 0,
+    cache_seconds: float = 0.0,
+    at_once: int = 0,
+    labels: Iterable[str] = (),
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Makes a tool of a function, a bound method, a partial or a callable object.
 
     What the model is told follows from the types and the docstring (Google, NumPy or Sphinx form).
     What a partial has bound by name is not told. A parameter ``idempotency_key: str`` is not told
-    either, and is given the call's key. Of a method, make a tool when it is bound:
-    ``tool(shop.order)``.
+    either, and is given the call's key; nor is ``place: Place``, the run and loop that it is called
+    in. Of a method, make a tool when it is bound: ``tool(shop.order)``.
 
     `effect` says what repeating a call may do: ``"read"`` (nothing), ``"idempotent"`` (nothing more
     with the same key), ``"reconcilable"`` (it can be found out whether it happened) or
-    ``"unsafe"``. `timeout` is in seconds. `name` and `description` take the place of what the
+    ``"unsafe"``, which is the default, since nothing is known of a function. `timeout` is in
+    seconds; 60 is what people wait for a page. `name` and `description` take the place of what the
     function says.
 
+    `undo` takes back what a call did, when its run ends badly: a function of some of the tool's
+    parameters, and of ``result: str``, what the model read of it. Calls are undone last first, each
+    once, also those that failed or were cut off; so it must not mind if there is nothing to undo.
+    A crash may leave the undoing in doubt, too: give a tool of its own with an effect. `reconcile`
+    is a function of some of the tool's parameters that says, after a crash, what a call in doubt
+    gave; `None` says that it did not happen.
+
+    `retries`: how often a failed call is repeated, only for the effects ``"read"`` and
+    ``"idempotent"``. `cache_seconds`: how long a result of a ``"read"`` tool is good for all runs
+    of a log. `at_once`: how many calls there may be at the same time in a process; 0 is any number.
+    `labels`: ``"private"`` (shows private data), ``"outside"`` (gives what strangers may have
+    written) and ``"sends"`` (a way out), for policies such as `Permit`.
+
     Raises `BadInput` for a parameter without a type or with one that JSON cannot hold, for
-    ``*args`` and ``**kwargs``, and for an effect, a timeout or a name that cannot work.
+    ``*args`` and ``**kwargs``, and for options that cannot work.
 
     >>> @tool(effect="read", timeout=10)
     ... def weather(city: str) -> str:
@@ -146,24 +192,68 @@ def tool(
     >>> weather.spec.schema["required"]
     ['city']
     """
-    _check(effect, timeout)
+    more: dict[str, Any] = {
+        "undo": undo,
+        "reconcile": reconcile,
+        "retries": retries,
+        "cache_seconds": cache_seconds,
+        "at_once": at_once,
+        "labels": frozenset(labels),
+    }
+    _check(effect, timeout, more)
     if function is None:
-        return functools.partial(
-            tool, effect=effect, timeout=timeout, name=name, description=description
-        )
-    return _made(function, effect, float(timeout), name, description)
+        options: dict[str, Any] = {"effect": effect, "timeout": timeout, "name": name}
+        return functools.partial(tool, description=description, **options, **more)
+    made = _made(function, effect, float(timeout), name, description)
+    helpers: dict[str, Any] = {k: _helper(made, k, more[k]) for k in ("undo", "reconcile")}
+    return evolve(made, **{**more, **helpers})
+
+
+def _helper(made: Tool, kind: str, given: Any) -> Tool | None:
+    """The tool that takes a call back, or tells whether it happened."""
+    if given is None:
+        return None
+    helper = given if isinstance(given, Tool) else tool(given, name=made.name)
+    known = {*made.spec.schema["properties"], *(["result"] if kind == "undo" else [])}
+    unknown = sorted(helper.spec.schema["properties"].keys() - known)
+    if unknown:
+        raise BadInput(f"{made.name}: {kind} asks for {unknown[0]!r}, which the tool is not given")
+    return helper
 
 
 def _required(spot: Parameter) -> bool:
     return spot.default is Parameter.empty
 
 
-def _check(effect: Any, timeout: Any) -> None:
+LABELS = ("private", "outside", "sends")
+
+
+def _check(effect: Any, timeout: Any, more: Mapping[str, Any]) -> None:
     if effect not in get_args(Effect):
         raise BadInput(f"effect={effect!r}: give one of {', '.join(get_args(Effect))}")
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not number or not math.isfinite(timeout) or timeout <= 0:
+    if not _number(timeout) or timeout <= 0:
         raise BadInput(f"timeout={timeout!r}: give a positive number of seconds")
+    for name in ("retries", "cache_seconds", "at_once"):
+        whole = name == "cache_seconds" or isinstance(more[name], int)
+        if not _number(more[name]) or more[name] < 0 or not whole:
+            raise BadInput(f"{name}={more[name]!r}: give a number of at least 0")
+    if unknown := sorted(more["labels"] - set(LABELS)):
+        raise BadInput(f"labels: {unknown[0]!r} is none of {', '.join(LABELS)}")
+    _check_effect(effect, more)
+
+
+def _check_effect(effect: Effect, more: Mapping[str, Any]) -> None:
+    if more["retries"] and effect not in ("read", "idempotent"):
+        raise BadInput(f"retries={more['retries']}: only what is read or idempotent is repeated")
+    if more["cache_seconds"] and effect != "read":
+        raise BadInput(f"cache_seconds={more['cache_seconds']}: only a read tool can be cached")
+    if more["reconcile"] and effect != "reconcilable":
+        raise BadInput("a tool with reconcile= has the effect 'reconcilable': say so")
+
+
+def _number(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and math.isfinite(value)
 
 
 def _made(given: Any, effect: Effect, timeout: float, name: str, description: str) -> Tool:
@@ -176,7 +266,8 @@ def _made(given: Any, effect: Effect, timeout: float, name: str, description: st
         )
     signature, hints = _signature(function, name), hints_of(source, name)
     text, about = described(getattr(source, "__doc__", None) or "")
-    keys = [_key(name, spot, hints, about) for spot in _told(signature, function)]
+    told = [spot for spot in _told(signature, function) if hints.get(spot.name) is not Place]
+    keys = [_key(name, spot, hints, about) for spot in told]
     schema = Schema.of_keys(name, keys)
     spec = ToolSpec(name, description or text, schema.json)
     return Tool(
@@ -192,6 +283,7 @@ def _made(given: Any, effect: Effect, timeout: float, name: str, description: st
         tuple(spot for spot in signature.parameters.values() if spot.kind is spot.POSITIONAL_ONLY),
         schema,
         hints.get("return", Any) in (None, type(None)),
+        hints.get(_PLACE) is Place,
     )
 
 

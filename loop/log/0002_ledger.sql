@@ -9,3 +9,10 @@ create table balances (
   presumed integer not null,
   primary key (ceiling, window)
 ) strict, without rowid;
+
+-- Replies and results that may be used again until some time: a convenience, and nothing else.
+create table kept (
+  key text primary key,
+  until real not null,
+  text text not null
+) strict, without rowid;

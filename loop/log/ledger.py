@@ -4,6 +4,10 @@ Money is reserved in the transaction that writes the intent to spend it, so that
 over threads, runs and processes: at every instant settled + reserved + presumed is at most the
 ceiling. A process that dies leaves its reservations behind, and they count until somebody knows
 better.
+
+The bill is the bill: what a provider reports beyond the reservation of its call is settled in full,
+shows as an excess, and nothing more is let through. Nor can a failure be reserved: a ceiling of
+failures says when no call is made any more, and those under way may still fail.
 """
 
 import sqlite3
@@ -18,6 +22,7 @@ from loopwright.calls import NANO, ModelCall, Reply
 from loopwright.errors import BadInput
 from loopwright.events import (
     Ceiling,
+    Ended,
     Event,
     Failed,
     Intended,
@@ -27,6 +32,7 @@ from loopwright.events import (
     Started,
 )
 from loopwright.fold import fold, unbilled
+from loopwright.outcome import Outcome
 from loopwright.run import Run
 
 _FORMS = {
@@ -41,7 +47,10 @@ _FORMS = {
 
 @frozen
 class Posting:
-    """What one event changes in one window of a ceiling, in its unit; `asks` is what has to fit."""
+    """What one event changes in one window of a ceiling, in its unit.
+
+    `asks` is what has to fit for `call` to be made.
+    """
 
     ceiling: Ceiling
     window: str
@@ -49,12 +58,14 @@ class Posting:
     reserved: int
     presumed: int
     asks: int = 0
+    call: str = ""
 
 
 @frozen
 class Shortfall(Exception):
-    """A reservation does not fit: the balance without it, and what was asked for."""
+    """The reservation for `call` does not fit: the balance without it, and what it asks."""
 
+    call: str
     ceiling: Ceiling
     settled: int
     reserved: int
@@ -72,9 +83,16 @@ def nano(usd: Decimal | str | int) -> int:
         amount = Decimal(usd) if isinstance(usd, Decimal | str | int) else Decimal("nan")
     except InvalidOperation:
         amount = Decimal("nan")
-    if isinstance(usd, bool) or not amount.is_finite() or amount < 0:
-        raise BadInput(f"{usd!r} is no amount of USD: give Decimal, text or int, of at least 0")
+    if isinstance(usd, bool) or not amount.is_finite() or not 0 <= amount <= LARGEST // NANO:
+        raise BadInput(
+            f"{usd!r} is no amount of USD: give Decimal, text or int, from 0 to {LARGEST // NANO}"
+        )
     return int((amount * NANO).to_integral_value(ROUND_CEILING))
+
+
+LARGEST = 2**53
+"""The most that one call can post: 9 million USD, or 9 thousand million million tokens. What is
+reported above it is noise, and a thousand such reports still fit into SQLite's 64 bits."""
 
 
 def window(time: float, per: str) -> str:
@@ -109,9 +127,11 @@ _MONDAY = 4 * 86_400
 def postings(run: Run, events: Sequence[Event]) -> list[Posting]:
     """What `events`, which follow on `run`, change in the ceilings that it stands under.
 
-    What a call settles counts in the window in which it was reserved.
+    What a call settles counts in the window in which it was reserved, and what is reconciled in the
+    ceilings under which the call was made, even if the run has been carried on without them.
     """
-    if run.seq and not run.setting.ceilings:
+    late = any(isinstance(event, Reconciled) for event in events)
+    if run.seq and not run.setting.ceilings and not late:
         return []
     posted: list[Posting] = []
     for event in events:
@@ -128,7 +148,9 @@ def _posted(run: Run, event: Event) -> Iterator[Posting]:
             call_ = run.in_flight[name]
             if isinstance(call_, ModelCall):
                 yield from _settled(run, call_, event)
-        case Resumed():
+        case Ended():
+            yield from _presumed(run)
+        case Resumed() if run.outcome in (None, Outcome.waiting):
             yield from _presumed(run)
         case Reconciled():
             yield from _reconciled(run, event)
@@ -136,11 +158,16 @@ def _posted(run: Run, event: Event) -> Iterator[Posting]:
             return
 
 
+def covers(ceiling: Ceiling, call: ModelCall) -> bool:
+    """Whether the ceiling counts this call, by its model."""
+    return fnmatchcase(call.model, ceiling.model)
+
+
 def _over(run: Run, call: ModelCall) -> list[Ceiling]:
-    return [one for one in run.setting.ceilings if fnmatchcase(call.model, one.model)]
+    return [one for one in run.setting.ceilings if covers(one, call)]
 
 
-def _asked(ceiling: Ceiling, call: ModelCall) -> int:
+def asked(ceiling: Ceiling, call: ModelCall) -> int:
     """What a call reserves. Failures cannot be reserved: they are counted when they happen."""
     amounts = {"usd": call.quote.high, "tokens": call.quote.tokens, "requests": 1, "failures": 0}
     return amounts[ceiling.unit]
@@ -148,19 +175,20 @@ def _asked(ceiling: Ceiling, call: ModelCall) -> int:
 
 def _reserved(run: Run, call: ModelCall, time: float) -> Iterator[Posting]:
     for one in _over(run, call):
-        asked = _asked(one, call)
-        asks = 1 if one.unit == "failures" else asked
-        yield Posting(one, window(time, one.per), 0, asked, 0, asks)
+        amount = asked(one, call)
+        asks = 1 if one.unit == "failures" else amount
+        yield Posting(one, window(time, one.per), 0, amount, 0, asks, call.id)
 
 
 def _settled(run: Run, call: ModelCall, event: Returned | Failed) -> Iterator[Posting]:
     for one in _over(run, call):
-        asked, counts = _asked(one, call), one.unit in ("usd", "tokens")
+        amount, counts = asked(one, call), one.unit in ("usd", "tokens")
         time = event.time if one.unit == "failures" else _reserved_at(run, call.id)
         if counts and not _known(event):
-            yield Posting(one, window(time, one.per), 0, -asked, asked)
+            yield Posting(one, window(time, one.per), 0, -amount, amount)
         else:
-            yield Posting(one, window(time, one.per), _used(one, event), -asked, 0)
+            used = min(_used(one, event), LARGEST)
+            yield Posting(one, window(time, one.per), used, -amount, 0)
 
 
 def _used(ceiling: Ceiling, event: Returned | Failed) -> int:
@@ -174,11 +202,11 @@ def _used(ceiling: Ceiling, event: Returned | Failed) -> int:
 
 
 def _presumed(run: Run) -> Iterator[Posting]:
-    """What was reserved for calls under way may have been used."""
+    """What was reserved for calls under way may have been used: nobody waits for them any more."""
     for call in (c for c in run.in_flight.values() if isinstance(c, ModelCall)):
         for one in _over(run, call):
-            asked = _asked(one, call)
-            yield Posting(one, window(_reserved_at(run, call.id), one.per), 0, -asked, asked)
+            amount = asked(one, call)
+            yield Posting(one, window(_reserved_at(run, call.id), one.per), 0, -amount, amount)
 
 
 def _reserved_at(run: Run, call: str) -> float:
@@ -211,10 +239,12 @@ def in_doubt(run: Run) -> dict[str, list[InDoubt]]:
     ceilings: tuple[Ceiling, ...] = ()
     for event in run.events:
         match event:
-            case Started() | Resumed():
+            case Started() | Resumed() | Ended():
                 for call, doubt in open_.items():
                     doubts.setdefault(call, []).append(doubt)
-                open_, ceilings = {}, event.setting.ceilings
+                open_ = {}
+                if not isinstance(event, Ended):
+                    ceilings = event.setting.ceilings
             case Intended(time, ModelCall(id=call, model=model, quote=quote)):
                 over = tuple(one for one in ceilings if fnmatchcase(model, one.model))
                 open_[call] = InDoubt(time, over, quote.high)
@@ -247,14 +277,14 @@ _BALANCE = "select settled, reserved, presumed from balances where ceiling = ? a
 
 
 def post(connection: sqlite3.Connection, posted: Sequence[Posting]) -> None:
-    """Write `posted` into the balances. Raises `Shortfall` where a reservation does not fit.
+    """Write `posted` into the balances, one by one. Raises `Shortfall` where one does not fit.
 
     Must stand in a transaction, which is to be taken back on a shortfall.
     """
-    enter(connection, posted)
     for one in posted:
+        enter(connection, [one])
         if one.asks:
-            _fits(connection, one, [p for p in posted if p.ceiling == one.ceiling])
+            _fits(connection, one)
 
 
 def enter(connection: sqlite3.Connection, posted: Sequence[Posting]) -> None:
@@ -264,10 +294,9 @@ def enter(connection: sqlite3.Connection, posted: Sequence[Posting]) -> None:
         connection.execute(_POST, row)
 
 
-def _fits(connection: sqlite3.Connection, one: Posting, together: Sequence[Posting]) -> None:
+def _fits(connection: sqlite3.Connection, one: Posting) -> None:
     query = connection.execute(_BALANCE, (one.ceiling.name, one.window))
     settled, reserved, presumed = query.fetchone()
-    reserved -= sum(posting.reserved for posting in together)
-    asked = sum(posting.asks for posting in together)
-    if settled + reserved + presumed + asked > one.ceiling.limit:
-        raise Shortfall(one.ceiling, settled, reserved, presumed, asked)
+    reserved -= one.reserved
+    if settled + reserved + presumed + one.asks > one.ceiling.limit:
+        raise Shortfall(one.call, one.ceiling, settled, reserved, presumed, one.asks)

@@ -5,11 +5,12 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from loopwright.calls import Answer, Call, Question
 from loopwright.codec import plain, revive
@@ -42,6 +43,7 @@ from loopwright.run import Run
 from loopwright.task import Task
 
 _EVENT = "insert into events values (?, ?, ?, ?, ?, ?)"
+_RUNS = "select run from events where type = 'Started' order by run"
 _PART = "insert into parts values (?, ?) on conflict do nothing"
 
 
@@ -111,13 +113,18 @@ class Log:
         be written.
         """
         events, rows, parts = self.prepared(run, seq, events)
-        await self.group.commit(Entry(rows, parts))
+        await self.group.commit(Entry(rows, parts, self._posted(run, seq, events)))
         return events
 
     def append_now(self, run: str, seq: int, events: Sequence[Event]) -> None:
         """The same at once: for when nothing can be awaited any more."""
-        _, rows, parts = self.prepared(run, seq, events)
-        self._commit([Entry(rows, parts)])
+        events, rows, parts = self.prepared(run, seq, events)
+        self._commit([Entry(rows, parts, self._posted(run, seq, events))])
+
+    def _posted(self, run: str, seq: int, events: Sequence[Event]) -> Sequence[Posting]:
+        """What they post, asking for nothing: what is appended here has happened."""
+        posted = postings(self.run(run) if seq else blank(run), events)
+        return [evolve(one, asks=0) for one in posted]
 
     def prepared(
         self, run: str, seq: int, events: Sequence[Event]
@@ -133,6 +140,10 @@ class Log:
         clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
         return clean, *row.written(run, seq, clean)
 
+    def writing(self) -> Writing:
+        """The connection, held for one write: ``with log.writing() as connection:``."""
+        return self._writing
+
     def _commit(self, batch: Sequence[Entry]) -> list[Shortfall | None]:
         """Write all of `batch` in one transaction; what was not, since a ceiling forbids it."""
         with self._writing as connection:
@@ -146,25 +157,33 @@ class Log:
 
     def events(self, run: str) -> list[Event]:
         """All events of a run, in order. Raises `RunNotFound`."""
-        with self._writing.lock:
+        return self._events(run, self._writing.lock)
+
+    def _events(self, run: str, lock: AbstractContextManager[object]) -> list[Event]:
+        with lock:
             query = "select type, time, call, data from events where run = ? order by seq"
             rows = self.connection.execute(query, (run,)).fetchall()
         if not rows:
             raise RunNotFound(
                 f"{self.path} holds no run {run!r}; `select run from runs` lists them"
             )
-        parts = _Parts(self)
+        parts = _Parts(self, lock)
         return [row.read(kind, at, call, data, parts) for kind, at, call, data in rows]
 
     def run(self, run: str, task: Task | None = None) -> Run:
         """A run as the log has it; with its `task` its output is of the task's type."""
         return folded(self.events(run), task)
 
+    def has(self, run: str) -> bool:
+        """Whether there is a run of this id."""
+        with self._writing.lock:
+            query = "select 1 from events where run = ? limit 1"
+            return self.connection.execute(query, (run,)).fetchone() is not None
+
     def runs(self) -> list[str]:
         """The ids of all runs, oldest first."""
         with self._writing.lock:
-            query = "select run from events where type = 'Started' order by run"
-            return [run for (run,) in self.connection.execute(query)]
+            return [run for (run,) in self.connection.execute(_RUNS)]
 
     def holder(self, run: str) -> str:
         """Which process has started or resumed the run last: its host and number."""
@@ -176,27 +195,33 @@ class Log:
     def reconcile(self, run: str, call: str, usd: Decimal | str | int, *, by: str = "") -> None:
         """Say what a call in doubt has really cost, by the provider's figures or by hand.
 
-        The highest price was presumed spent for it; from now on `usd` is settled, and the rest is
-        free again in every ceiling that the call stood under. Raises `BadInput` if nothing is
-        presumed for `call`, if it was reconciled already, or if `usd` is no amount.
+        The highest price was presumed spent for it; from now on `usd` is settled, even if it is
+        more than that, and the rest is free again in every ceiling in USD that the call stood
+        under. A process that still carries the run on loses it, so that runs which are over are the
+        ones to reconcile. Raises `BadInput` if nothing is presumed for `call`, if it was reconciled
+        already, or if `usd` is no amount, and `RunTaken` if the run goes on at this very moment.
         """
         carried = self.run(run)
-        presumed = sum(doubt.amount for doubt in in_doubt(carried).get(call, ()))
-        if not presumed:
+        doubts = in_doubt(carried).get(call)
+        if not doubts:
             raise BadInput(
-                f"nothing is presumed spent for the call {call!r} of run {run}; one that is still "
-                "under way in a process that died is, once the run is resumed"
+                f"nothing is presumed spent for the call {call!r} of run {run}; what was under way "
+                "in a process that died is, once the run is resumed"
             )
+        presumed = sum(doubt.amount for doubt in doubts)
         event = Reconciled(max(carried.time, time.time()), call, nano(usd), presumed, by)
         _, rows, parts = self.prepared(run, carried.seq, [event])
         self._commit([Entry(rows, parts, postings(carried, [event]))])
 
     def rebuild(self) -> None:
-        """Make the balances of all ceilings anew, from the events."""
-        posted = [p for run in self.runs() for p in postings(blank(run), self.events(run))]
+        """Make the balances of all ceilings anew, from the events.
+
+        One transaction, so that nothing can be posted in between: whoever else writes waits for it.
+        """
         with self._writing as connection, transaction(connection):
             connection.execute("delete from balances")
-            enter(connection, posted)
+            for (run,) in connection.execute(_RUNS).fetchall():
+                enter(connection, postings(blank(run), self._events(run, nullcontext())))
 
     # -------------------------------------------------------------------------------- people
 
@@ -279,16 +304,16 @@ class Recorded(Through):
 
 def _declined(events: Sequence[Event], short: Shortfall) -> list[Event]:
     """What happened instead: the calls that were intended are not made."""
-    first = next(event for event in events if isinstance(event, Intended))
+    at = next(event.time for event in events if isinstance(event, Intended))
     declined = Declined(
-        first.time,
-        first.call.id,
+        at,
+        short.call,
         short.ceiling,
         short.settled,
         short.reserved,
         short.presumed,
         short.asked,
-        ends(first.time, short.ceiling.per),
+        ends(at, short.ceiling.per),
     )
     return [*(event for event in events if not isinstance(event, Intended)), declined]
 
@@ -319,12 +344,13 @@ def _inserted(connection: sqlite3.Connection, entry: Entry) -> None:
 class _Parts(dict[str, str]):
     """Texts by their digest, fetched when they are asked for."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, lock: AbstractContextManager[object]) -> None:
         super().__init__()
         self.log = log
+        self.lock = lock
 
     def __missing__(self, digest: str) -> str:
-        with self.log._writing.lock:
+        with self.lock:
             query = "select text from parts where digest = ?"
             row = self.log.connection.execute(query, (digest,)).fetchone()
         if row is None:

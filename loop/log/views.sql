@@ -48,6 +48,9 @@ select run, step, seq, call,
   json_extract(outcome, '$.cost.table') as price_table,
   json_extract(outcome, '$.seconds') as seconds,
   json_extract(outcome, '$.result.first_token') as first_token_seconds,
+  coalesce(json_extract(outcome, '$.result.sent.prefix'), json_extract(outcome, '$.failure.sent.prefix')) as prefix,
+  coalesce(json_extract(outcome, '$.result.sent.changed'), json_extract(outcome, '$.failure.sent.changed')) as prefix_changed,
+  coalesce(json_extract(outcome, '$.result.sent.repairs'), json_extract(outcome, '$.failure.sent.repairs')) as repairs,
   json_extract(outcome, '$.failure.kind') as failure,
   coalesce(
     (select text from parts where digest = json_extract(outcome, '$.failure.message."$part"')),
@@ -170,11 +173,13 @@ join (
   select run, count(*) as events,
     sum(type = 'Intended' and json_extract(data, '$.call.is') = 'ModelCall') as model_calls,
     sum(type = 'Intended' and json_extract(data, '$.call.is') = 'ToolCall') as tool_calls,
-    sum(case when type = 'Returned' then coalesce(json_extract(data, '$.cost.high'), 0) else 0 end) as cost_nano
+    sum(case type
+      when 'Returned' then coalesce(json_extract(data, '$.cost.high'), 0)
+      when 'Reconciled' then json_extract(data, '$.cost') else 0 end) as cost_nano
   from events group by run
 ) totals on totals.run = s.run
 join events last on last.run = s.run
-  and last.seq = (select max(seq) from events where run = s.run)
+  and last.seq = (select max(seq) from events where run = s.run and type <> 'Reconciled')
 where s.type = 'Started'
 order by s.run;
 
@@ -191,3 +196,73 @@ from model_calls m
 join (select run, json_extract(data, '$.task') as task, json_extract(data, '$.version') as version
       from events where type = 'Started') r on r.run = m.run
 group by 1, 2, 3, 4;
+
+-- Every reservation, settlement, presumption and reconciliation of money, as what it changes: their
+-- sums are the balances. What was under way when the run ended, or was taken up again, is presumed.
+create view ledger as
+with acts as (
+  select *, lead(type) over same as came, lead(seq) over same as came_seq,
+    lead(time) over same as came_time, lead(data) over same as outcome
+  from events where type in ('Intended', 'Returned', 'Failed')
+  window same as (partition by run, call order by seq)
+),
+made as (
+  select run, seq, time, call, came, came_seq, came_time,
+    json_extract(data, '$.call.model') as model,
+    coalesce(json_extract(data, '$.call.quote.high'), 0) as quote,
+    coalesce(json_extract(outcome, '$.cost.high'), 0) as cost,
+    case came
+      when 'Returned' then json_extract(outcome, '$.result.usage') is not null
+      when 'Failed' then coalesce(json_extract(outcome, '$.failure.status'), 0) >= 400
+    end as known
+  from acts where type = 'Intended' and json_extract(data, '$.call.is') = 'ModelCall'
+),
+entries as (
+  select run, seq, time, call, model, 'reserved' as entry,
+    0 as settled, quote as reserved, 0 as presumed, 0 as excess, '' as by from made
+  union all
+  select run, came_seq, came_time, call, model, 'settled', cost, -quote, 0, max(cost - quote, 0), ''
+  from made where known
+  union all
+  select run, came_seq, came_time, call, model, 'presumed', 0, -quote, quote, 0, ''
+  from made where not known
+  union all
+  select made.run, e.seq, e.time, made.call, model, 'presumed', 0, -quote, quote, 0, ''
+  from made join events e on e.run = made.run and e.seq = (
+    select min(seq) from events
+    where run = made.run and seq > made.seq and type in ('Resumed', 'Ended')
+  )
+  where known is null
+  union all
+  select run, seq, time, call, null, 'reconciled', json_extract(data, '$.cost'), 0,
+    -json_extract(data, '$.presumed'),
+    max(json_extract(data, '$.cost') - json_extract(data, '$.presumed'), 0),
+    coalesce(json_extract(data, '$.by'), '')
+  from events where type = 'Reconciled'
+)
+select run, seq, strftime('%Y-%m-%dT%H:%M:%fZ', time, 'unixepoch') as time, call, model, entry,
+  settled as settled_nano, reserved as reserved_nano, presumed as presumed_nano,
+  excess as excess_nano, settled / 1e9 as settled_usd, reserved / 1e9 as reserved_usd,
+  presumed / 1e9 as presumed_usd, by
+from entries order by run, seq;
+
+-- What is used of each ceiling in each of its windows, in its unit (USD, tokens, requests, failures).
+-- What it allows is what the run that named it last has said.
+create view ceilings as
+with said as (
+  select c.value as data, row_number() over (
+    partition by json_extract(c.value, '$.name') order by e.time desc) as age
+  from events e, json_each(e.data, '$.setting.ceilings') as c where e.type in ('Started', 'Resumed')
+),
+newest as (
+  select json_extract(data, '$.name') as name, json_extract(data, '$.limit') as allowed,
+    coalesce(json_extract(data, '$.unit'), 'usd') as unit,
+    coalesce(json_extract(data, '$.model'), '*') as model
+  from said where age = 1
+)
+select ceiling, window, unit, model,
+  allowed / scale as allowed, settled / scale as settled, reserved / scale as reserved,
+  presumed / scale as presumed, (allowed - settled - reserved - presumed) / scale as remaining
+from (select *, case unit when 'usd' then 1e9 else 1 end as scale from balances
+  join newest on name = ceiling)
+order by ceiling, window;

@@ -1,8 +1,9 @@
 """What stands behind the port: providers, and what they cost.
 
-`Anthropic` and `OpenAI` speak to the real APIs through the vendors' SDKs, `Scripted` says what it
-is told, and `Rehearsal` is a server on this machine that speaks both wires. An SDK is loaded when
-its provider makes its first client, never on import.
+`Anthropic` and `OpenAI` speak to the real APIs through the vendors' SDKs, and `Chat` to any server
+of Chat Completions, of which `SERVERS` names a few. `Scripted` says what it is told, and
+`Rehearsal` is a server on this machine that speaks their wires. An SDK is loaded when its provider
+makes its first client, never on import.
 """
 
 import difflib
@@ -13,19 +14,24 @@ from loopwright.errors import BadInput
 
 # Imported here so that the submodule, named like the function, cannot take its place later.
 from loopwright.models.provider import Provider
+from loopwright.models.servers import SERVERS, Quirks
 from loopwright.models.switch import allow_real_calls, forbid_real_calls
 
 if TYPE_CHECKING:
     from loopwright.models.anthropic import Anthropic
     from loopwright.models.catalogue import set_price
+    from loopwright.models.chat import Chat
     from loopwright.models.openai import OpenAI
     from loopwright.models.rehearsal import Rehearsal
     from loopwright.models.scripted import Scripted
 
 __all__ = [
+    "SERVERS",
     "Anthropic",
+    "Chat",
     "OpenAI",
     "Provider",
+    "Quirks",
     "Rehearsal",
     "Scripted",
     "allow_real_calls",
@@ -37,13 +43,15 @@ __all__ = [
 
 _HOMES = {
     "Anthropic": "anthropic",
+    "Chat": "chat",
     "OpenAI": "openai",
     "Rehearsal": "rehearsal",
     "Scripted": "scripted",
     "set_price": "catalogue",
 }
 
-_KNOWN = {"anthropic": "Anthropic", "openai": "OpenAI"}
+_VENDORS = {"anthropic": "Anthropic", "openai": "OpenAI"}
+_KNOWN = (*_VENDORS, *SERVERS)
 
 
 def provider(name: str) -> Provider:
@@ -51,12 +59,13 @@ def provider(name: str) -> Provider:
 
     Raises `BadInput` for a name that is not known, and says which ones are.
 
-    >>> provider("anthropic").name
-    'anthropic'
+    >>> provider("anthropic").name, provider("ollama").name
+    ('anthropic', 'ollama')
     """
     if name not in _KNOWN:
         raise BadInput(f"there is no provider {name!r}.{_near(name)} {_others()}")
-    found: Provider = __getattr__(_KNOWN[name])()
+    kind = __getattr__(_VENDORS.get(name, "Chat"))
+    found: Provider = kind(name) if name in SERVERS else kind()
     return found
 
 
@@ -81,8 +90,8 @@ def _near(name: str) -> str:
 
 def _others() -> str:
     return (
-        f"Known are {', '.join(map(repr, _KNOWN))}; give any other, such as a Scripted, to the "
-        "loop as an object"
+        f"Known are {', '.join(map(repr, _KNOWN))}; give any other, such as a Chat with a base_url "
+        "or a Scripted, to the loop as an object"
     )
 
 

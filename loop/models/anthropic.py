@@ -1,38 +1,32 @@
 """`Anthropic`: the Messages API, through the vendor's own SDK."""
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from attrs import evolve
 
 from loopwright.calls import (
     Block,
     Failure,
-    Finish,
     Media,
     Opaque,
+    Options,
     Reply,
     Request,
+    Sent,
     Text,
     ToolCall,
     ToolResult,
-    Usage,
 )
 from loopwright.errors import BadInput
-from loopwright.models import failures, strict
-from loopwright.models.history import Histories, wire_id, wire_name
+from loopwright.models import failures, strict, structured
+from loopwright.models.anthropic_reply import Assembly
+from loopwright.models.body import text_of, written
+from loopwright.models.capabilities import capabilities
+from loopwright.models.history import Histories
+from loopwright.models.legal import Wire
 from loopwright.models.sdk import Clients, ask
-from loopwright.models.sse import Malformed
-from loopwright.models.usage import amount, usage
-
-_FINISHES: Mapping[str, Finish] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "refusal",
-    "pause_turn": "paused",
-}
 
 
 class Anthropic:
@@ -52,7 +46,7 @@ class Anthropic:
     def __init__(self, client: Any = None, **client_options: Any) -> None:
         self._options = client_options
         self._clients = Clients(self._client, client)
-        self._histories = Histories(self.name, write)
+        self._histories = Histories(WIRE)
 
     def check(self) -> None:
         """Raise `BadInput` if there are no credentials, before anything is spent."""
@@ -67,8 +61,10 @@ class Anthropic:
         Raises `RealCallForbidden` while real calls are forbidden, and nothing else.
         """
         client = await self._clients.current()
-        sent, assembly = body(request, self._histories), Assembly(request)
-        return await ask(client, "/v1/messages", sent, request.timeout, assembly)
+        (content, sent), assembly = body(request, self._histories), Assembly(request)
+        result = await ask(client, "/v1/messages", content, request.timeout, assembly)
+        self._histories.learn(result)
+        return evolve(result, sent=sent)
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
@@ -86,206 +82,118 @@ class Anthropic:
 
 # -------------------------------------------------------------------------------- the way there
 
+_CACHED = {"type": "ephemeral"}
 
-def body(request: Request, histories: Histories) -> bytes:
-    """`request` as the Messages API takes it.
+_EFFORTS = {"minimal": "low", "none": "low"}
+"""This API's lowest effort is ``"low"``: the type of `effort` in the SDK."""
 
-    Half of a surrogate pair, which has no UTF-8, becomes a question mark.
-    """
+_TIERS = frozenset({"auto", "standard_only"})
+
+_WITHOUT_ADAPTIVE = re.compile("claude-opus-4-5")
+"""Takes an effort, but thinks only with a budget: the page "Adaptive thinking" of
+platform.claude.com/docs."""
+
+
+def body(request: Request, histories: Histories) -> tuple[bytes, Sent]:
+    """`request` as the Messages API takes it, and what it means to send it."""
+    can = capabilities(f"{WIRE.provider}:{request.model}")
+    answer, tools = structured.of_request(request, "anthropic" if can.structured else None)
     sent: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
         "stream": True,
+        **_tools(request, tools),
+        **_options(request, answer, can.effort),
     }
-    if request.instructions:
-        sent["system"] = request.instructions
-    if request.tools:
-        sent["tools"] = [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
-            for tool in request.tools
-        ]
-    said = histories.written(request.messages)
-    return f'{strict.dumps(sent)[:-1]},"messages":[{said}]}}'.encode(errors="replace")
+    system = request.system if answer else request.instructions
+    if system:
+        sent["system"] = _system(system, request)
+    if request.tools or len(request.messages) > 1:
+        # The last block is marked where a conversation is likely to go on.
+        sent["cache_control"] = _CACHED
+    return written(sent, request, histories, "messages")
 
 
-def write(role: str, blocks: list[Block]) -> str:
+def _system(system: str, request: Request) -> Any:
+    """Marked where others begin alike: this holds the tools, too, which stand before it."""
+    if not request.prefix_key:
+        return system
+    return [{"type": "text", "text": system, "cache_control": _CACHED}]
+
+
+def _tools(request: Request, schemas: Sequence[structured.Json | None]) -> Mapping[str, Any]:
+    if not request.tools:
+        return {}
+    tools: list[dict[str, Any]] = []
+    for tool, schema in zip(request.tools, schemas, strict=True):
+        described = {"name": tool.name, "description": tool.description}
+        enforced = {"input_schema": schema, "strict": True}
+        tools.append(described | (enforced if schema else {"input_schema": tool.schema}))
+    return {"tools": tools, **_choice(request.options)}
+
+
+def _choice(options: Options) -> Mapping[str, Any]:
+    kinds = {"auto": "auto", "none": "none", "required": "any"}
+    wanted = options.tool_choice
+    kind = kinds.get(wanted, "tool")
+    choice: dict[str, Any] = {"type": kind, **({"name": wanted} if kind == "tool" else {})}
+    if not options.parallel_tools and kind != "none":
+        choice["disable_parallel_tool_use"] = True
+    return {} if choice == {"type": "auto"} else {"tool_choice": choice}
+
+
+def _options(request: Request, schema: structured.Json | None, effort: bool) -> Mapping[str, Any]:
+    options, sent, config = request.options, dict[str, Any](), dict[str, Any]()
+    if options.effort and effort:
+        config["effort"] = _EFFORTS.get(options.effort, options.effort)
+        # A forced call leaves no room for thoughts: the API refuses both at once.
+        free = not request.tools or options.tool_choice in ("auto", "none")
+        if free and not _WITHOUT_ADAPTIVE.match(request.model):
+            sent["thinking"] = {"type": "adaptive"}
+    if schema:
+        config["format"] = {"type": "json_schema", "schema": schema}
+    if options.tier in _TIERS:
+        sent["service_tier"] = options.tier
+    return {**sent, "output_config": config} if config else sent
+
+
+def write(role: str, blocks: Sequence[Block]) -> str:
     """A turn as a message."""
-    return strict.dumps({"role": role, "content": [_block(block) for block in blocks]})
+    return strict.dumps({"role": role, "content": [_block(role, block) for block in blocks]})
 
 
-def _block(block: Block) -> Mapping[str, Any]:
+def _block(role: str, block: Block) -> Mapping[str, Any]:
     match block:
-        case Text(text):
-            return {"type": "text", "text": text}
-        case Media(mime, data, url):
-            by = {"type": "base64", "media_type": mime, "data": data}
-            return {"type": block.kind, "source": {"type": "url", "url": url} if url else by}
+        case Text(text, provider, extra):
+            own = provider == "anthropic" and role == "assistant"
+            return {"type": "text", "text": text, **(extra if own else {})}
+        case Media():
+            return _media(block)
         case Opaque(data=data):
             return data
-        case ToolCall(id=id_, name=name, arguments=given):
-            return {
-                "type": "tool_use",
-                "id": wire_id(id_),
-                "name": wire_name(name),
-                "input": given,
-            }
+        case ToolCall(id=id_, name=name, arguments=given, provider=provider, extra=extra):
+            own = extra if provider == "anthropic" else {}
+            return {"type": "tool_use", "id": id_, "name": name, "input": given, **own}
         case ToolResult(call, content, error):
-            result = {"type": "tool_result", "tool_use_id": wire_id(call), "content": content}
+            result = {"type": "tool_result", "tool_use_id": call, "content": content}
             return {**result, "is_error": True} if error else result
 
 
-# ------------------------------------------------------------------------------------- and back
+def _media(media: Media) -> Mapping[str, Any]:
+    source = {"type": "base64", "media_type": media.mime, "data": media.data}
+    words = text_of(media)
+    if media.url:
+        source = {"type": "url", "url": media.url}
+    elif words is not None:
+        source = {"type": "text", "media_type": "text/plain", "data": words}
+    titled = {"title": media.name} if media.name and media.kind == "document" else {}
+    return {"type": media.kind, "source": source, **titled}
 
 
-class Assembly:
-    """Puts a message together from the events of its stream, as plain data.
-
-    >>> assembly = Assembly(Request("m", []))
-    >>> assembly.take({"type": "ping"})
-    >>> assembly.answer({}).kind
-    'cut_stream'
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.done = False
-        self._model = request.model
-        self._message: dict[str, Any] = {}
-        self._blocks: list[dict[str, Any]] = []
-        self._inputs: dict[int, str] = {}
-        self._open: set[int] = set()
-        self._stopped: dict[str, Any] = {}
-        self._counted: dict[str, Any] = {}
-        self._error: Mapping[str, Any] | None = None
-
-    @property
-    def begun(self) -> bool:
-        return bool(self._blocks)
-
-    @property
-    def usage(self) -> Usage | None:
-        return _usage(self._counted) if self._counted else None
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Take the next event; one that is not known is passed over."""
-        if self.done:
-            return
-        try:
-            self._take(event)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            said = f"an event {event.get('type')!r} has the wrong shape: {error}"
-            raise Malformed(said) from None
-
-    def _take(self, event: Mapping[str, Any]) -> None:
-        match event.get("type"):
-            case "message_start":
-                self._message = dict(event["message"])
-                self._count(self._message.get("usage"))
-            case "content_block_start":
-                self._start(event["index"], dict(event["content_block"]))
-            case "content_block_delta":
-                self._grow(event["index"], event["delta"])
-            case "content_block_stop":
-                self._open.remove(event["index"])
-            case "message_delta":
-                self._stopped |= event["delta"]
-                self._count(event.get("usage"))
-            case "message_stop":
-                self.done = True
-            case "error":
-                self._error, self.done = failures.error_in(event) or {}, True
-
-    def _count(self, counted: Mapping[str, Any] | None) -> None:
-        """Counts of a later event are totals; what it leaves out stands as it was."""
-        self._counted |= {key: n for key, n in (counted or {}).items() if n is not None}
-
-    def _start(self, index: int, block: dict[str, Any]) -> None:
-        if not self._message or index != len(self._blocks):
-            raise Malformed(f"block {index} begins out of order")
-        self._blocks.append(block)
-        self._open.add(index)
-
-    def _grow(self, index: int, delta: Mapping[str, Any]) -> None:
-        if index not in self._open:
-            raise Malformed(f"block {index} grows, but is not open")
-        block = self._blocks[index]
-        match delta["type"]:
-            case "input_json_delta":
-                self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
-            case "citations_delta":
-                block["citations"] = [*(block.get("citations") or []), delta["citation"]]
-            case "signature_delta":
-                block["signature"] = delta["signature"]
-            case _:
-                _extend(block, delta)
-
-    def answer(self, headers: Mapping[str, str]) -> Reply | Failure:
-        """The whole message, or why there is none."""
-        if self._error is not None:
-            return self._failure(headers)
-        stop = self._stopped.get("stop_reason")
-        if not self.done or not stop or self._open:
-            said = "the answer ended before its last event"
-            return failures.failed("cut_stream", said, usage=self.usage, status=200)
-        return Reply(
-            blocks=tuple(self._read(i, block) for i, block in enumerate(self._blocks)),
-            finish=_FINISHES.get(stop, "error"),
-            usage=self.usage,
-            model=str(self._message.get("model") or self._model),
-            tier=_tier(self._counted),
-        )
-
-    def _failure(self, headers: Mapping[str, str]) -> Failure:
-        from attrs import evolve
-
-        return evolve(failures.from_error(self._error or {}, 200, headers), usage=self.usage)
-
-    def _read(self, index: int, block: dict[str, Any]) -> Block:
-        written = self._inputs.get(index)
-        match block.get("type"):
-            case "text":
-                return Text(block.get("text") or "")
-            case "tool_use":
-                given, wrong = strict.arguments(block.get("input") if written is None else written)
-                name = str(block.get("name") or "")
-                return ToolCall(str(block.get("id") or ""), name, given, wrong)
-            case _:
-                return Opaque("anthropic", block | _input(written))
-
-
-def _input(written: str | None) -> dict[str, Any]:
-    """The input of a tool that the provider itself runs."""
-    if written is None:
-        return {}
-    try:
-        return {"input": json.loads(written or "{}")}
-    except ValueError:
-        return {"input": {}}
-
-
-def _extend(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    for key, value in delta.items():
-        if key != "type":
-            old = block.get(key)
-            block[key] = old + value if isinstance(old, str) else value
-
-
-def _tier(counted: Mapping[str, Any]) -> str:
-    speed = counted.get("speed")
-    return "fast" if speed == "fast" else str(counted.get("service_tier") or "")
-
-
-def _usage(counted: Mapping[str, Any]) -> Usage | None:
-    """`input_tokens` leaves out what was written to the cache and read from it."""
-    written = amount(counted, "cache_creation_input_tokens")
-    long = amount(counted, "cache_creation", "ephemeral_1h_input_tokens")
-    output = amount(counted, "output_tokens", missing=None)
-    thought = amount(counted, "output_tokens_details", "thinking_tokens")
-    return usage(
-        counted,
-        input_uncached=amount(counted, "input_tokens", missing=None),
-        cache_read=amount(counted, "cache_read_input_tokens"),
-        cache_write_short=None if written is None or long is None else written - long,
-        cache_write_long=long,
-        output_visible=None if output is None or thought is None else output - thought,
-        output_reasoning=thought,
-    )
+WIRE = Wire(
+    "anthropic",
+    write,
+    thoughts={"thinking": ("signature",), "redacted_thinking": ("data",)},
+    user_last=True,
+    pauses=True,
+)

@@ -1,7 +1,7 @@
-"""Prices: what a call may cost, and what it has cost, in whole nano-dollars.
+"""The catalogue: what models can do, what a call may cost and what it has cost.
 
-The prices are those of the package genai-prices, which brings them along; nothing is fetched.
-`set_price` adds one or overrides it.
+The prices, in whole nano-dollars, are those of the package genai-prices, which brings them along;
+nothing is fetched. `set_price` adds one or overrides it.
 """
 
 import time
@@ -10,43 +10,59 @@ from functools import lru_cache
 
 from attrs import frozen
 
-from loopwright.calls import Cost, Quote, Usage
+from loopwright.calls import Cost, Options, Quote, Usage
 from loopwright.errors import BadInput
-from loopwright.models.prices import FREE, Price, Rate, digest, listed, table
+from loopwright.models import asked
+from loopwright.models.capabilities import Capabilities, capabilities
+from loopwright.models.prices import FREE, Price, Rate, digest, listed, table, vendor
+
+__all__ = ["Capabilities", "capabilities", "cost", "free", "priced", "quote", "set_price"]
 
 _set: dict[str, tuple[Price, ...]] = {}
 _free = {"scripted", "rehearsal", "local"}
+_PLAIN = Options()
 _SCALE = 1_000_000
 """Rates are kept in femto-dollars a token: a price with nine decimals stays a whole number."""
-
-_STANDARD = frozenset({"", "default", "standard"})
-"""The tiers that have the list price."""
 
 
 @frozen
 class _Priced:
-    """The prices of a model by tier, the list price first, and the name of their table."""
+    """The prices of a model by tier, the list price first, and the name of their table.
+
+    What a user said, or what is free, holds `always`: whatever the tier.
+    """
 
     prices: tuple[Price, ...]
     table: str
+    always: bool = False
 
 
-def quote(model: str, input_tokens_bound: int, max_tokens: int) -> Quote:
-    """What one call to `model` (``"provider:model"``) may cost.
+def quote(model: str, input_tokens_bound: int, max_tokens: int, options: Options = _PLAIN) -> Quote:
+    """What one call to `model` (``"provider:model"``) may cost if it is asked with `options`.
 
     At most: `input_tokens_bound` tokens at the highest price that an input token can have, cache
     writes included, and `max_tokens` at the price of output, both on the dearest step of context
-    length that the bound reaches. At least: nothing, since a call that is refused is not billed.
+    length that the bound reaches, and in the dearest tier that may serve the call. What the extras
+    of the options add is counted in. At least: nothing, since a call that is refused is not billed.
 
-    Raises `BadInput` if nobody knows the price.
+    Raises `BadInput` if nobody knows the price of the model or of the tier, or if the extras ask
+    for something whose cost has no bound, such as a tool that the provider runs.
 
     >>> quote("anthropic:claude-opus-5-5", 1000, 100).high
     7000000
+    >>> quote("anthropic:claude-opus-5-5", 1000, 100, Options(tier="auto")).high
+    7000000
     """
-    price = _found(model).prices[0]
-    high = price.highest_input(input_tokens_bound) * input_tokens_bound
-    high += price.highest_output(input_tokens_bound) * max_tokens
-    return Quote(0, _nano(high), input_tokens_bound + max_tokens)
+    found = _found(model)
+    terms = asked.terms(model.partition(":")[0], options, max_tokens)
+    if terms.unbounded and found.prices != (FREE,):
+        raise BadInput(
+            f"the cost of a call to {model!r} has no bound: its extras ask for {terms.unbounded!r}"
+        )
+    into, out = input_tokens_bound + terms.input, terms.output
+    prices = _served_by(model, found, terms.tier)
+    high = max(price.highest(into, out, terms.long) for price in prices)
+    return Quote(0, _nano(high, terms.percent), into + out)
 
 
 def cost(model: str, served_model: str, usage: Usage | None, tier: str = "") -> Cost:
@@ -59,7 +75,10 @@ def cost(model: str, served_model: str, usage: Usage | None, tier: str = "") -> 
     priced = _served(model, served_model)
     if usage is None:
         return Cost(0, 0, priced.table)
-    amounts = [_nano(price.total(usage)) for price in _of_tier(priced.prices, tier)]
+    provider = vendor(model.partition(":")[0])
+    percent = asked.percent(provider, usage.raw.get("inference_geo"))
+    prices = _of_tier(provider, priced, tier) or priced.prices
+    amounts = [_nano(price.total(usage), percent) for price in prices]
     return Cost(min(amounts), max(amounts), priced.table)
 
 
@@ -98,9 +117,9 @@ def free(provider: str) -> None:
 # --------------------------------------------------------------------------------- small pieces
 
 
-def _nano(femto: int) -> int:
+def _nano(femto: int, percent: int = 100) -> int:
     """Rounded up: a ceiling must hold."""
-    return -(-femto // _SCALE)
+    return -(-femto * percent // (_SCALE * 100))
 
 
 def _rate(model: str, usd: Decimal | str | int) -> Rate:
@@ -135,10 +154,11 @@ def _served(model: str, served_model: str) -> _Priced:
 
 def _look_up(model: str) -> _Priced | None:
     if model in _set:
-        return _Priced(_set[model], f"set_price {digest(repr(_set[model]).encode())}")
+        numbers = digest(repr(_set[model]).encode())
+        return _Priced(_set[model], f"set_price {numbers}", always=True)
     provider, _, name = model.partition(":")
     if provider in _free:
-        return _Priced((FREE,), "")
+        return _Priced((FREE,), "", always=True)
     # Prices change at a given hour, and a process may run for weeks.
     return _listed(provider, name, int(time.time() // 3600))
 
@@ -146,10 +166,21 @@ def _look_up(model: str) -> _Priced | None:
 @lru_cache(maxsize=1024)
 def _listed(provider: str, name: str, hour: int) -> _Priced | None:
     prices = listed(provider, name, hour * 3600)
-    return _Priced(prices, table()) if prices else None
+    return _Priced(prices, table(hour * 3600)) if prices else None
 
 
-def _of_tier(prices: tuple[Price, ...], tier: str) -> tuple[Price, ...]:
-    if tier in _STANDARD:
-        return prices[:1]
-    return tuple(price for price in prices if price.tier == tier) or prices
+def _served_by(model: str, priced: _Priced, tier: str) -> tuple[Price, ...]:
+    """The prices that a call may have for which `tier` is asked: one can be served in a lower."""
+    provider = vendor(model.partition(":")[0])
+    if (provider, tier) in asked.ANY_TIER:
+        return priced.prices
+    named = _of_tier(provider, priced, tier)
+    if not named:
+        raise BadInput(f"the price of {model!r} in the tier {tier!r} is unknown")
+    return (*priced.prices[:1], *named)
+
+
+def _of_tier(provider: str, priced: _Priced, tier: str) -> tuple[Price, ...]:
+    if priced.always or (provider, tier) in asked.LISTED or tier in asked.STANDARD:
+        return priced.prices[:1]
+    return tuple(price for price in priced.prices if price.tier == tier)

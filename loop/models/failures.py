@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loopwright.calls import Failure, FailureKind
+from loopwright.calls import Failure, FailureKind, Usage
 from loopwright.models import sse, strict
-from loopwright.models.waiting import retry_after
+from loopwright.models.waiting import details, retry_after
 
 LONGEST = 500
 """Characters of a failure's message: it goes into the log and before people's eyes."""
@@ -28,36 +28,51 @@ _PASSES: frozenset[FailureKind] = frozenset(
 )
 """The kinds after which sending the same again may help."""
 
-_BY_CODE: Mapping[str, FailureKind] = {
-    "insufficient_quota": "quota_exhausted",
-    "billing_error": "quota_exhausted",
-    "billing_not_active": "quota_exhausted",
-    "billing_hard_limit_reached": "quota_exhausted",
-    "context_length_exceeded": "context_too_long",
-    "string_above_max_length": "context_too_long",
-    "overloaded_error": "overloaded",
-    "server_overloaded": "overloaded",
-    "server_is_overloaded": "overloaded",
-    "slow_down": "overloaded",
-    "model_not_found": "no_such_model",
-    "not_found_error": "no_such_model",
-    "rate_limit_exceeded": "rate_limited",
-    "rate_limit_error": "rate_limited",
-    "invalid_api_key": "not_authenticated",
-    "authentication_error": "not_authenticated",
-    "permission_error": "not_permitted",
-    "request_too_large": "too_large",
-    "timeout_error": "timeout",
-    "content_filter": "refused",
-    "content_policy_violation": "refused",
-    "invalid_prompt": "refused",
-    "bio_policy": "refused",
-    "misalignment_policy_violation": "refused",
-    "server_error": "server_error",
-    "api_error": "server_error",
-    "conflict_error": "server_error",
+_NAMED: Mapping[FailureKind, str] = {
+    "rate_limited": "rate_limit_exceeded rate_limit_error rate_limited RESOURCE_EXHAUSTED",
+    "overloaded": """
+        overloaded_error server_overloaded server_is_overloaded engine_overloaded_error slow_down
+        service_tier_capacity_exceeded capacity_exceeded unavailable_error UNAVAILABLE
+        insufficient_system_resource
+    """,
+    "quota_exhausted": """
+        insufficient_quota billing_error billing_not_active billing_hard_limit_reached
+        exceeded_current_quota_error insufficient_credits
+        linked_organization_billing_unavailable linked_organization_spend_limit_reached
+    """,
+    "context_too_long": """
+        context_length_exceeded string_above_max_length exceed_context_size_error
+    """,
+    "too_large": "request_too_large request_body_too_large_after_decoding",
+    "no_such_model": """
+        model_not_found not_found_error resource_not_found_error invalid_model NotFoundError
+        NOT_FOUND DeploymentNotFound model_decommissioned
+    """,
+    "not_authenticated": """
+        invalid_api_key authentication_error invalid_authentication_error account_deactivated
+        API_KEY_INVALID UNAUTHENTICATED
+    """,
+    "not_permitted": """
+        permission_error permission_denied permission_denied_error PERMISSION_DENIED
+        unsupported_country_region_territory model_terms_required
+    """,
+    "timeout": "timeout_error DEADLINE_EXCEEDED",
+    "refused": """
+        content_filter content_policy_violation image_content_policy_violation invalid_prompt
+        bio_policy misalignment_policy_violation
+    """,
+    # What the model wrote breaks the schema of the tools or of the answer: it may do better.
+    "malformed": "tool_use_failed json_validate_failed output_parse_failed",
+    "server_error": "server_error api_error internal_server_error conflict_error INTERNAL",
+    "bad_request": "INVALID_ARGUMENT FAILED_PRECONDITION BadRequestError",
 }
-"""Error types and codes: those of the SDKs' own type lists, and those met on the wire."""
+"""Types, codes and statuses of errors: those of the SDKs' own type lists, those of the error pages
+of Groq, Google (google.rpc.Code), Mistral and DeepSeek, of the servers llama.cpp and vLLM, and
+those met on the wire."""
+
+CODES: Mapping[str, FailureKind] = {
+    code: kind for kind, codes in _NAMED.items() for code in codes.split()
+}
 
 _BY_STATUS: Mapping[int, FailureKind] = {
     401: "not_authenticated",
@@ -68,19 +83,33 @@ _BY_STATUS: Mapping[int, FailureKind] = {
     409: "server_error",
     413: "too_large",
     429: "rate_limited",
+    498: "overloaded",
     529: "overloaded",
 }
+"""498 is Groq's word for a full flex tier: console.groq.com/docs/errors."""
 
 _TOO_LONG = re.compile(
-    r"prompt is too long|exceeds? (?:the )?context (?:window|limit)|maximum context length is"
-    r"|exceeds the maximum number of tokens|maximum prompt length is"
-    r"|reduce the length of the messages|exceeds the available context size"
-    r"|greater than the context length",
+    r"(?:prompt|input) is too long|exceeds? (?:the )?(?:model's )?context (?:window|limit|length)"
+    r"|maximum context length|exceeds the maximum number of tokens|input token count.{0,40}exceeds"
+    r"|maximum prompt length is|reduce the length of the messages"
+    r"|exceeds the available context size|greater than the context length"
+    r"|context window exceeds limit|exceeded model token limit|context[_ ]length[_ ]exceeded",
     re.IGNORECASE,
 )
-"""How providers say that the context is too long where they have no code for it."""
+"""How providers say that the context is too long where they have no code for it: Anthropic,
+Bedrock, OpenAI, vLLM, Mistral, DeepSeek, Gemini, xAI, Groq, llama.cpp, LM Studio, MiniMax, Kimi."""
 
-_NO_CREDIT = re.compile(r"credit balance is too low|exceeded your current quota", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"request too large for", re.IGNORECASE)
+"""OpenAI and Groq say "rate limit" of a request that is larger than the tokens of a whole minute:
+no waiting helps."""
+
+_NO_CREDIT = re.compile(
+    r"credit balance is too low|insufficient (?:balance|credits)", re.IGNORECASE
+)
+
+_QUOTA = re.compile(r"exceeded your current quota", re.IGNORECASE)
+"""OpenAI says so when the money is used up; Google also when a minute is, and then how long to
+wait."""
 
 _SECRET = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|hf)[-_][\w\-.*]{6,}|\b(?:AIza|AKIA)[\w\-]{8,}|\bbearer\s+[\w\-.=*]{6,}"
@@ -105,38 +134,80 @@ def masked(message: str, secrets: Sequence[str] = ()) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
+def cut(usage: Usage | None) -> Failure:
+    """The failure of an answer that merely ends."""
+    said = "the answer ended before its last event"
+    return failed("cut_stream", said, usage=usage, status=200)
+
+
 def from_error(error: Mapping[str, Any], status: int | None, headers: Mapping[str, str]) -> Failure:
     """The failure that an error object of the wire tells of.
 
-    `status` is the HTTP status that it came with, which is 200 in the middle of a stream; only an
-    error status says that nothing was billed.
+    `status` is the HTTP status that it came with. In the middle of a stream that is 200, and a
+    status inside the error takes its place; only an error status says that nothing was billed.
     """
-    names = [str(error[key]) for key in ("code", "type") if error.get(key) is not None]
-    message = error.get("message")
-    text = message if isinstance(message, str) else ""
-    kind = _kind(names, status or 0, text)
-    said = ": ".join(filter(None, [" ".join(map(str, filter(None, [status, *names]))), text]))
+    names, text = _names(error), _text(error)
+    meant = _meant(names, status)
+    bad = status is not None and status >= 400
+    wait = retry_after(headers if bad else {}, error=error) if meant >= 400 else None
+    kind = _kind(names, meant, text, wait)
+    labels = dict.fromkeys(str(name) for name in (status, *names) if name)
+    said = ": ".join(filter(None, [" ".join(labels), text]))
     return failed(
         kind,
         said or "an error without a message",
         status=status,
-        request_id=request_id(headers),
-        retry_after=retry_after(headers) if status and status >= 400 else None,
+        request_id=request_id(headers, error),
+        retry_after=wait,
         may_resend=_may_resend(kind, headers),
     )
 
 
-def _kind(names: Sequence[str], status: int, text: str) -> FailureKind:
-    if _NO_CREDIT.search(text) or "insufficient_quota" in names:
+def _names(error: Mapping[str, Any]) -> list[str]:
+    given = [error.get(key) for key in ("code", "type", "status")]
+    given += [detail.get("reason") for detail in details(error)]
+    plain = [str(name) for name in given if isinstance(name, str | int) and name != ""]
+    return list(dict.fromkeys(plain))
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    """The message, and what a provider behind the provider said."""
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    said = [error.get("message") or error.get("detail"), raw]
+    return ": ".join(one if isinstance(one, str) else _dumped(one) for one in said if one)
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return strict.dumps(value)[:LONGEST]
+    except (RecursionError, TypeError, ValueError):
+        return ""
+
+
+def _meant(names: Sequence[str], status: int | None) -> int:
+    """The status that is meant: OpenRouter, Groq and vLLM write it into the error."""
+    if status is not None and status >= 300:
+        return status
+    inside = (int(name) for name in names if re.fullmatch(r"[45][0-9][0-9]", name))
+    return next(inside, status or 0)
+
+
+def _kind(names: Sequence[str], status: int, text: str, wait: float | None) -> FailureKind:
+    spent = _QUOTA.search(text) and wait is None
+    if spent or _NO_CREDIT.search(text) or "insufficient_quota" in names:
         return "quota_exhausted"
-    if status in (0, 200, 400, 413) and _TOO_LONG.search(text):
+    if _TOO_LARGE.search(text):
+        return "too_large"
+    if status in (0, 200, 400, 413, 422, 500) and _TOO_LONG.search(text):
         return "context_too_long"
-    for name in names:
-        if name in _BY_CODE:
-            return _BY_CODE[name]
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    return "bad_request" if 300 <= status < 500 or _ours(names) else "server_error"
+    known: list[FailureKind] = [CODES[name] for name in names if name in CODES]
+    # "Bad request" is the least that an error can say of itself.
+    better: list[FailureKind] = [kind for kind in known if kind != "bad_request"]
+    if better or status in _BY_STATUS:
+        return better[0] if better else _BY_STATUS[status]
+    ours = 300 <= status < 500 or (status < 300 and (known or _ours(names)))
+    return "bad_request" if ours else "server_error"
 
 
 def _ours(names: Sequence[str]) -> bool:
@@ -152,37 +223,36 @@ def _may_resend(kind: FailureKind, headers: Mapping[str, str]) -> bool:
 
 def from_body(status: int, body: str, headers: Mapping[str, str]) -> Failure:
     """The failure that a whole body tells of: an error object, or something else altogether."""
-    error = _error_object(body)
+    try:
+        error = error_in(strict.loads(body))
+    except ValueError:
+        error = None
     if error is not None:
         return from_error(error, status, headers)
     if status >= 300:
         return from_error({"message": _summary(body, headers)}, status, headers)
     return failed(
         "malformed",
-        f"the answer is no event stream: {_summary(body, headers)}",
+        f"the answer cannot be read: {_summary(body, headers)}",
         status=status,
         request_id=request_id(headers),
     )
 
 
-def _error_object(body: str) -> Mapping[str, Any] | None:
-    try:
-        value = strict.loads(body)
-    except ValueError:
-        return None
-    return error_in(value)
-
-
 def error_in(value: Any) -> Mapping[str, Any] | None:
-    """The error object inside a body or an event, if there is one."""
+    """The error object inside a body or an event, if there is one. Google sends it in a list."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if not isinstance(value, Mapping):
         return None
     error = value.get("error")
     if isinstance(error, str) and error:
-        return {"message": error}
-    if isinstance(error, Mapping):
+        return {"message": error, "code": value.get("code")}
+    if isinstance(error, Mapping) and error:
         return error
-    bare = value.get("type") == "error" or {"message", "code"} <= value.keys()
+    shapes = ({"message", "code"}, {"message", "request_id"}, {"detail"})
+    bare = value.get("type") == "error" or value.get("object") == "error"
+    bare = bare or any(shape <= value.keys() for shape in shapes)
     return value if bare else None
 
 
@@ -194,9 +264,25 @@ def _summary(body: str, headers: Mapping[str, str]) -> str:
     return f"{what} that begins with {body.strip()[:150]!r}"
 
 
-def request_id(headers: Mapping[str, str]) -> str:
+_IDS = (
+    "request-id",
+    "x-request-id",
+    "apim-request-id",
+    "x-ms-request-id",
+    "mistral-correlation-id",
+    "x-ds-trace-id",
+    "x-generation-id",
+    "x-goog-request-id",
+    "cf-ray",
+)
+"""Headers with the id of a request: Anthropic's; OpenAI's and Groq's; Azure's two; Mistral's,
+DeepSeek's, OpenRouter's and Google's; and that of the proxy in front of most of them."""
+
+
+def request_id(headers: Mapping[str, str], error: Mapping[str, Any] | None = None) -> str:
     """The provider's id of the request, or ``""``."""
-    return headers.get("request-id") or headers.get("x-request-id") or ""
+    found = next(filter(None, map(headers.get, _IDS)), None)
+    return str(found or (error or {}).get("request_id") or "")
 
 
 # ----------------------------------------------------------------------------------- exceptions
@@ -234,6 +320,8 @@ def _exception_kind(error: BaseException, names: set[str], begun: bool) -> Failu
         return "too_large"
     if isinstance(error, sse.Malformed) or "DecodingError" in names:
         return "malformed"
+    if names & {"ConnectTimeout", "PoolTimeout"}:  # nothing was sent
+        return "connection"
     if isinstance(error, TimeoutError) or names & {"APITimeoutError", "TimeoutException"}:
         return "timeout"
     if names & {"CredentialsError", "SubjectTokenProviderError"} or "authentication" in str(error):
@@ -247,6 +335,10 @@ def _exception_kind(error: BaseException, names: set[str], begun: bool) -> Failu
 
 def _from_status(error: Any) -> Failure:
     status, headers, body = error.status_code, error.response.headers, error.body
-    if isinstance(body, Mapping):
-        return from_error(error_in(body) or body, status, headers)
+    if isinstance(body, Mapping | list):
+        return from_error(error_in(body) or _only(body), status, headers)
     return from_body(status, body if isinstance(body, str) else "", headers)
+
+
+def _only(body: Any) -> Mapping[str, Any]:
+    return body if isinstance(body, Mapping) else {"message": body}

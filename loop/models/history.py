@@ -1,47 +1,74 @@
 """The conversation as every provider accepts it, written once.
 
-Roles alternate, each tool call is followed by its result and each result follows its call, and
-blocks that belong to another provider stay behind. What has been written stays written: a call
-costs what is new in its conversation, not the whole of it.
+Roles alternate and the user begins, each tool call is followed by its result and each result
+follows its call, ids are there once, and blocks that belong to another provider or another model
+stay behind. What has been written stays written: a call costs what is new in its conversation, not
+the whole of it.
 """
 
 import operator
-import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
-from loopwright.calls import Block, Message, Opaque, Text, ToolCall, ToolResult
+from attrs import frozen
 
-Write = Callable[[str, list[Block]], str]
-"""Writes one turn, a role and its blocks, as JSON text."""
-
-_UNANSWERED = "This call was not carried out."
-
-_OUTSIDE = re.compile(r"[^a-zA-Z0-9_-]")
-"""Both APIs refuse other characters in the names and ids of tool calls, even of past ones."""
-
-LONGEST_NAME = 64
-"""Characters of a tool's name: the smaller limit of the two APIs."""
+from loopwright.calls import (
+    Block,
+    Failure,
+    Message,
+    Opaque,
+    Reply,
+    Request,
+    Sent,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from loopwright.models import legal, strict
+from loopwright.models.legal import Turn, Wire
+from loopwright.models.prefix import Running, differing, digest
 
 _KEPT = 128
 """Conversations that are remembered; one of 200 turns takes some 60 kB."""
 
+_SEALS = 10_000
+"""Signed blocks that are remembered, by 24 characters each."""
+
+
+class Seals:
+    """What signed blocks looked like when they were seen first."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, str] = OrderedDict()
+
+    def broken(self, wire: Wire, block: Block) -> bool:
+        """Whether `block` is signed, and another than it was."""
+        if not isinstance(block, Opaque) or not wire.thinks(block):
+            return False
+        seal = digest(strict.dumps(wire.seal(block)))
+        now = digest(strict.dumps(dict(sorted(block.data.items()))))
+        first = self._seen.setdefault(seal, now)
+        if len(self._seen) > _SEALS:
+            self._seen.popitem(last=False)
+        return first != now
+
 
 class Conversation:
-    """The turns of one conversation that `provider` may be sent; it can only grow.
+    """The turns of one conversation that `model` may be sent; it can only grow."""
 
-    A call without a result gets one that says that it was not carried out; a result without its
-    call becomes text. What is empty is left out.
-    """
-
-    def __init__(self, provider: str, write: Write) -> None:
+    def __init__(self, wire: Wire, model: str, seals: Seals) -> None:
         self.messages: list[Message] = []
-        self._provider = provider
-        self._write = write
+        self.model = model
+        self.closed = Running()
+        self._wire = wire
+        self._seals = seals
         self._written: list[str] = []
         self._role = ""
+        self._number = 0
         self._blocks: list[Block] = []
-        self._calls: list[str] = []
+        self._calls: Sequence[tuple[ToolCall, str]] = ()
+        self._ids: set[str] = set()
+        self._told: dict[str, bool] = {}
 
     def begins(self, messages: Sequence[Message]) -> bool:
         """Whether `messages` are these very messages, and maybe more."""
@@ -55,81 +82,136 @@ class Conversation:
             self._add(message)
 
     def _add(self, message: Message) -> None:
-        blocks = [block for block in message.blocks if self._sendable(block)]
+        number, blocks = len(self.messages), self._sendable(message)
+        if not blocks:
+            return
+        if not self._role and message.role == "assistant":
+            self._role, self._blocks = "user", list[Block]((Text(legal.GO_ON),))
+            self._note("the user says nothing first", legal.GO_ON)
         if message.role == self._role:
             self._blocks += blocks
-        elif blocks:
-            self._written += self._closed()
-            self._calls = _calls(self._blocks) if self._role == "assistant" else []
-            self._role, self._blocks = message.role, blocks
+        else:
+            self._close()
+            self._role, self._blocks, self._number = message.role, blocks, number
 
-    def _sendable(self, block: Block) -> bool:
-        if isinstance(block, Opaque):
-            return block.provider == self._provider
-        return not isinstance(block, Text) or bool(block.text.strip())
+    def _sendable(self, message: Message) -> list[Block]:
+        number, kept = len(self.messages), list[Block]()
+        for block in message.blocks:
+            why = legal.refused(block, message.role, self._wire, self.model)
+            if not why and self._seals.broken(self._wire, block):
+                why = "what was changed after it was signed"
+            if why:
+                self._note(f"message {number}", f"left out {why}")
+            else:
+                kept.append(block)
+        if message.role == "user":
+            return kept
+        if any(isinstance(block, ToolResult) for block in kept):
+            self._note(f"message {number}", "a result among the model's words is a text")
+        return list(map(legal.as_text, kept))
 
-    def _closed(self) -> Iterator[str]:
-        """The last turn, as it is if nothing is added to it."""
+    def _note(self, where: str, *repairs: str) -> None:
+        for repair in repairs:
+            self._told.setdefault(f"{where}: {repair}", False)
+
+    def _turn(self, last: bool) -> Turn:
         if self._role == "assistant":
-            yield self._write(self._role, self._blocks)
-        elif self._role:
-            yield self._write(self._role, _answered(self._blocks, self._calls))
+            return legal.model_turn(self._blocks, self._wire, self._ids, last)
+        return legal.user_turn(self._blocks, self._calls)
+
+    def _close(self) -> None:
+        """Another role speaks: the turn is over."""
+        if self._role:
+            turn = self._turn(last=False)
+            text = self._write(turn)
+            self._written.append(text)
+            self.closed.add(text)
+            self._ids |= turn.ids
+            self._calls = turn.calls
+
+    def _write(self, turn: Turn) -> str:
+        self._note(f"message {self._number}", *turn.repairs)
+        return self._wire.write(turn.role, turn.blocks)
 
     def written(self) -> list[str]:
-        """All turns."""
-        turns = [*self._written, *self._closed()]
-        waiting = _calls(self._blocks) if self._role == "assistant" else []
-        return [*turns, self._write("user", _answered([], waiting))] if waiting else turns
+        """All turns, if nothing is added to them."""
+        if not self._role:
+            self._note("the user says nothing first", legal.GO_ON)
+            return [self._wire.write("user", [Text(legal.GO_ON)])]
+        turn = self._turn(last=True)
+        turns = [*self._written, self._write(turn)]
+        if turn.calls:
+            turns.append(self._write(legal.user_turn((), turn.calls)))
+        elif turn.role == "assistant" and self._wire.user_last and not self._waits(turn):
+            self._note("the user says nothing last", legal.GO_ON)
+            turns.append(self._wire.write("user", [Text(legal.GO_ON)]))
+        return turns
+
+    def _waits(self, turn: Turn) -> bool:
+        """Whether the provider will go on with this turn: it ends in something of its own."""
+        return self._wire.pauses and isinstance(turn.blocks[-1], Opaque)
+
+    def news(self) -> tuple[str, ...]:
+        """The repairs that nobody was told of yet."""
+        found = tuple(repair for repair, told in self._told.items() if not told)
+        self._told |= dict.fromkeys(found, True)
+        return found
+
+
+@frozen
+class _Last:
+    """What was sent last of a conversation."""
+
+    conversation: Conversation
+    parts: Mapping[str, str]
 
 
 class Histories:
     """Remembers the conversations that were written last."""
 
-    def __init__(self, provider: str, write: Write) -> None:
-        self._provider = provider
-        self._write = write
-        self._kept: OrderedDict[int, Conversation] = OrderedDict()
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self._seals = Seals()
+        self._kept: OrderedDict[int, _Last] = OrderedDict()
 
-    def written(self, messages: Sequence[Message]) -> str:
-        """`messages` as the elements of a JSON list."""
+    def written(self, request: Request, parts: Mapping[str, str]) -> tuple[list[str], Sent]:
+        """The turns of `request`, each as elements of a JSON list, and what sending them means.
+
+        `parts` are digests of what stands before the conversation, by name, in order.
+        """
+        messages, model = request.messages, request.model
         key = id(messages[0]) if messages else 0
         # Taken out while in use: another thread then starts anew, instead of growing the same one.
-        conversation = self._kept.pop(key, None)
-        if conversation is None or not conversation.begins(messages):
-            conversation = Conversation(self._provider, self._write)
+        last = self._kept.pop(key, None)
+        if last and last.conversation.model == model and last.conversation.begins(messages):
+            conversation = last.conversation
+        else:
+            conversation = Conversation(self.wire, model, self._seals)
+        changed = _changed(last, parts, messages, conversation)
         conversation.grow(messages)
-        self._kept[key] = conversation
+        self._kept[key] = _Last(conversation, parts)
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        return ",".join(conversation.written())
+        turns, prefix = conversation.written(), conversation.closed.after(parts)
+        return turns, Sent(prefix, changed, conversation.news())
+
+    def learn(self, result: Reply | Failure) -> None:
+        """Remember the signed blocks of a reply as they came."""
+        for block in result.blocks if isinstance(result, Reply) else ():
+            self._seals.broken(self.wire, block)
 
 
-def _calls(blocks: list[Block]) -> list[str]:
-    return [block.id for block in blocks if isinstance(block, ToolCall)]
-
-
-def _answered(blocks: list[Block], calls: list[str]) -> list[Block]:
-    """Results first, one for each call, as both APIs want it."""
-    results = {block.call: block for block in blocks if isinstance(block, ToolResult)}
-    answers: list[Block] = [
-        results.get(call) or ToolResult(call, _UNANSWERED, error=True) for call in calls
-    ]
-    return [*answers, *(_orphaned(block) for block in blocks if not _answers(block, calls))]
-
-
-def _answers(block: Block, calls: list[str]) -> bool:
-    return isinstance(block, ToolResult) and block.call in calls
-
-
-def _orphaned(block: Block) -> Block:
-    return Text(f"[tool result] {block.content}") if isinstance(block, ToolResult) else block
-
-
-def wire_id(identifier: str) -> str:
-    """An id of a tool call, in the characters that may stand on the wire."""
-    return _OUTSIDE.sub("_", identifier) or "_"
-
-
-def wire_name(name: str) -> str:
-    """A tool's name, which a model may have invented, in a form that may be sent back."""
-    return _OUTSIDE.sub("_", name)[:LONGEST_NAME] or "_"
+def _changed(
+    last: _Last | None,
+    parts: Mapping[str, str],
+    messages: Sequence[Message],
+    conversation: Conversation,
+) -> str:
+    """The first part that is another than it was last."""
+    if last is None:
+        return ""
+    if part := differing(last.parts, parts):
+        return part
+    known = () if last.conversation is conversation else last.conversation.messages
+    pairs = enumerate(zip(known, messages, strict=False), 1)
+    return next((f"message {n}" for n, (old, new) in pairs if old is not new and old != new), "")

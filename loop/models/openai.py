@@ -1,6 +1,7 @@
 """`OpenAI`: the Responses API, through the vendor's own SDK."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from attrs import evolve
@@ -8,22 +9,24 @@ from attrs import evolve
 from loopwright.calls import (
     Block,
     Failure,
-    Finish,
     Media,
     Opaque,
+    Options,
     Reply,
     Request,
+    Sent,
     Text,
     ToolCall,
     ToolResult,
-    Usage,
 )
 from loopwright.errors import BadInput
-from loopwright.models import failures, strict
-from loopwright.models.history import Histories, wire_id, wire_name
+from loopwright.models import failures, strict, structured
+from loopwright.models.body import text_of, written
+from loopwright.models.capabilities import capabilities
+from loopwright.models.history import Histories
+from loopwright.models.legal import Wire
+from loopwright.models.openai_reply import Assembly
 from loopwright.models.sdk import Clients, ask
-from loopwright.models.sse import Malformed
-from loopwright.models.usage import amount, usage
 
 _SECURITY = {"bearer_auth": True, "admin_api_key_auth": False}
 """Else an administrator's key in OPENAI_ADMIN_KEY would be sent in place of the API key."""
@@ -45,7 +48,7 @@ class OpenAI:
     def __init__(self, client: Any = None, **client_options: Any) -> None:
         self._options = client_options
         self._clients = Clients(self._client, client)
-        self._histories = Histories(self.name, write)
+        self._histories = Histories(WIRE)
 
     def check(self) -> None:
         """Raise `BadInput` if there are no credentials, before anything is spent."""
@@ -57,8 +60,12 @@ class OpenAI:
         Raises `RealCallForbidden` while real calls are forbidden, and nothing else.
         """
         client = await self._clients.current()
-        sent, assembly = body(request, self._histories), Assembly(request)
-        return await ask(client, "/responses", sent, request.timeout, assembly, security=_SECURITY)
+        (content, sent), assembly = body(request, self._histories), Assembly(request)
+        result = await ask(
+            client, "/responses", content, request.timeout, assembly, security=_SECURITY
+        )
+        self._histories.learn(result)
+        return evolve(result, sent=evolve(sent, repairs=sent.repairs + result.sent.repairs))
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
@@ -79,196 +86,120 @@ class OpenAI:
 
 # -------------------------------------------------------------------------------- the way there
 
+_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
+"""The type of `service_tier` in the SDK."""
 
-def body(request: Request, histories: Histories) -> bytes:
-    """`request` as the Responses API takes it.
 
-    Half of a surrogate pair, which has no UTF-8, becomes a question mark.
-    """
+def body(request: Request, histories: Histories) -> tuple[bytes, Sent]:
+    """`request` as the Responses API takes it, and what it means to send it."""
+    can = capabilities(f"{WIRE.provider}:{request.model}")
+    answer, tools = structured.of_request(request, "openai" if can.structured else None)
+    options = request.options
     sent: dict[str, Any] = {
         "model": request.model,
         "max_output_tokens": request.max_tokens,
         "stream": True,
         "store": False,
         # The quote is made for this tier; a project's own default may cost twice as much.
-        "service_tier": "default",
+        "service_tier": options.tier if options.tier in _TIERS else "default",
     }
-    if request.instructions:
-        sent["instructions"] = request.instructions
+    if said := request.system if answer else request.instructions:
+        sent["instructions"] = said
     if request.tools:
-        sent["tools"] = [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.schema,
-                "strict": False,
-            }
-            for tool in request.tools
-        ]
-    said = histories.written(request.messages)
-    return f'{strict.dumps(sent)[:-1]},"input":[{said}]}}'.encode(errors="replace")
+        sent |= _tools(request, tools)
+    if answer:
+        form = {"type": "json_schema", "name": "answer", "schema": answer, "strict": True}
+        sent["text"] = {"format": form}
+    if options.effort and can.effort:
+        sent["reasoning"] = {"effort": options.effort}
+    if request.prefix_key:
+        sent["prompt_cache_key"] = request.prefix_key
+    return written(sent, request, histories, "input")
 
 
-def write(role: str, blocks: list[Block]) -> str:
+def _tools(request: Request, schemas: Sequence[structured.Json | None]) -> dict[str, Any]:
+    tools = [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": schema or tool.schema,
+            "strict": schema is not None,
+        }
+        for tool, schema in zip(request.tools, schemas, strict=True)
+    ]
+    return {"tools": tools, **_choice(request.options)}
+
+
+def _choice(options: Options) -> Mapping[str, Any]:
+    wanted, sent = options.tool_choice, dict[str, Any]()
+    if wanted in ("none", "required"):
+        sent["tool_choice"] = wanted
+    elif wanted != "auto":
+        sent["tool_choice"] = {"type": "function", "name": wanted}
+    return sent if options.parallel_tools else {**sent, "parallel_tool_calls": False}
+
+
+def write(role: str, blocks: Sequence[Block]) -> str:
     """A turn as items, without the brackets of their list."""
-    return ",".join(strict.dumps(_item(role, block)) for block in blocks)
+    return ",".join(strict.dumps(item) for item in _items(role, blocks))
 
 
-def _item(role: str, block: Block) -> Mapping[str, Any]:
+def _items(role: str, blocks: Sequence[Block]) -> Iterator[Mapping[str, Any]]:
+    """What the user shows and says in one go is one message."""
+    for shown, group in groupby(blocks, lambda b: role == "user" and isinstance(b, Text | Media)):
+        if shown:
+            parts = [_part(block) for block in group]
+            alone = len(parts) == 1 and parts[0]["type"] == "input_text"
+            content = parts[0]["text"] if alone else parts
+            yield {"type": "message", "role": role, "content": content}
+        else:
+            yield from map(_item, group)
+
+
+def _item(block: Block) -> Mapping[str, Any]:
     match block:
-        case Text(text):
-            return {"type": "message", "role": role, "content": text}
-        case Media(mime, data, url):
-            part = {"type": "input_image", "image_url": url or f"data:{mime};base64,{data}"}
-            return {"type": "message", "role": role, "content": [part]}
-        case Opaque(data=data):
-            return data
-        case ToolCall(id=id_, name=name, arguments=given):
-            return {
-                "type": "function_call",
-                "call_id": wire_id(id_),
-                "name": wire_name(name),
-                "arguments": strict.dumps(given),
-            }
+        case Text(text, provider, extra):
+            own = extra if provider == WIRE.provider else {}
+            return {"type": "message", "role": "assistant", **_content(text, own)}
+        case ToolCall(id=id_, name=name, arguments=given, provider=provider, extra=extra):
+            called = {"type": "function_call", "call_id": id_, "name": name}
+            own = extra if provider == WIRE.provider else {}
+            return {**called, "arguments": strict.dumps(given), **own}
         case ToolResult(call, content, error):
             # The wire has no mark for a result that is an error.
             said = f"Error: {content}" if error else content
-            return {"type": "function_call_output", "call_id": wire_id(call), "output": said}
+            return {"type": "function_call_output", "call_id": call, "output": said}
+        case Opaque(data=data):
+            return data
+        case Media():
+            raise AssertionError("a model shows nothing")  # see `legal.refused`
 
 
-# ------------------------------------------------------------------------------------- and back
+def _content(text: str, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the model said once, with what stood beside it; without the id of an item that is not
+    stored."""
+    phase = {"phase": extra["phase"]} if "phase" in extra else {}
+    if extra.get("type") == "refusal":
+        return {"content": [{"type": "refusal", "refusal": text}], **phase}
+    if beside := {key: extra[key] for key in extra if key != "phase"}:
+        return {"content": [{"type": "output_text", "text": text, **beside}], **phase}
+    return {"content": text, **phase}
 
 
-class Assembly:
-    """Puts a response together from the events of its stream, as plain data.
-
-    A response that failed comes with HTTP status 200, as an ordinary event.
-
-    >>> assembly = Assembly(Request("m", []))
-    >>> assembly.take({"type": "error", "code": "server_error", "message": "no"})
-    >>> assembly.answer({}).kind
-    'server_error'
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.done = False
-        self.begun = False
-        self._model = request.model
-        self._items: dict[int, Mapping[str, Any]] = {}
-        self._response: Mapping[str, Any] = {}
-        self._error: Mapping[str, Any] | None = None
-
-    @property
-    def usage(self) -> Usage | None:
-        counted = self._response.get("usage")
-        return _usage(counted) if isinstance(counted, Mapping) else None
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Take the next event; one that is not known is passed over."""
-        if self.done:
-            return
-        try:
-            self._take(event)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            said = f"an event {event.get('type')!r} has the wrong shape: {error}"
-            raise Malformed(said) from None
-
-    def _take(self, event: Mapping[str, Any]) -> None:
-        match event.get("type"):
-            case "response.output_item.added":
-                self.begun = True
-            case "response.output_item.done":
-                self._items[int(event["output_index"])] = dict(event["item"])
-            case "response.completed" | "response.incomplete" | "response.failed":
-                self._response, self.done = dict(event["response"]), True
-                self._end(event["type"])
-            case "error":
-                self._error, self.done = failures.error_in(event) or {}, True
-
-    def _end(self, event: str) -> None:
-        error = self._response.get("error")
-        if event == "response.failed" or self._response.get("status") in ("failed", "cancelled"):
-            self._error = error if isinstance(error, Mapping) else {"code": "server_error"}
-
-    def answer(self, headers: Mapping[str, str]) -> Reply | Failure:
-        """The whole response, or why there is none."""
-        if self._error is not None:
-            return evolve(failures.from_error(self._error, 200, headers), usage=self.usage)
-        if not self.done:
-            said = "the answer ended before its last event"
-            return failures.failed("cut_stream", said, status=200)
-        try:
-            return self._reply()
-        except (KeyError, TypeError, AttributeError) as error:
-            said = f"the response has the wrong shape: {type(error).__name__} {error}"
-            return failures.failed("malformed", said, usage=self.usage, status=200)
-
-    def _reply(self) -> Reply:
-        items = self._response.get("output") or [self._items[i] for i in sorted(self._items)]
-        blocks = tuple(block for item in items for block in _read(item))
-        return Reply(
-            blocks=blocks,
-            finish=_finish(self._response, items, blocks),
-            usage=self.usage,
-            model=str(self._response.get("model") or self._model),
-            tier=str(self._response.get("service_tier") or ""),
-        )
+def _part(block: Block) -> Mapping[str, Any]:
+    if not isinstance(block, Media):
+        return {"type": "input_text", "text": block.text if isinstance(block, Text) else ""}
+    data = f"data:{block.mime};base64,{block.data}"
+    if block.kind == "image":
+        return {"type": "input_image", "image_url": block.url or data, "detail": "auto"}
+    if block.url:
+        return {"type": "input_file", "file_url": block.url}
+    words = text_of(block)
+    if words is not None:
+        return {"type": "input_text", "text": f"{block.name}\n\n{words}".strip()}
+    name = block.name or f"document.{block.mime.rpartition('/')[2]}"
+    return {"type": "input_file", "filename": name, "file_data": data}
 
 
-def _read(item: Mapping[str, Any]) -> Iterator[Block]:
-    match item["type"]:
-        case "message":
-            parts = item["content"]
-            yield from (Text(part.get("text") or part.get("refusal") or "") for part in parts)
-        case "function_call":
-            given, wrong = strict.arguments(item.get("arguments"))
-            yield ToolCall(str(item.get("call_id") or ""), str(item["name"]), given, wrong)
-        case _:
-            yield Opaque(OpenAI.name, item)
-
-
-def _finish(response: Mapping[str, Any], items: Any, blocks: tuple[Block, ...]) -> Finish:
-    if response.get("status") == "incomplete":
-        reason = (response.get("incomplete_details") or {}).get("reason")
-        return _INCOMPLETE.get(reason, "error")
-    if any(isinstance(block, ToolCall) for block in blocks):
-        return "tool_calls"
-    return "refusal" if any(_refuses(item) for item in items) else "stop"
-
-
-_INCOMPLETE: Mapping[Any, Finish] = {
-    "max_output_tokens": "length",
-    "content_filter": "filter",
-    "max_messages": "paused",
-    "steered": "paused",
-}
-
-
-def _refuses(item: Mapping[str, Any]) -> bool:
-    parts = item.get("content") or [] if item.get("type") == "message" else []
-    return any(part.get("type") == "refusal" for part in parts)
-
-
-def _usage(counted: Mapping[str, Any]) -> Usage | None:
-    """`input_tokens` holds what was read from the cache, and what was written to it."""
-    read = amount(counted, "input_tokens_details", "cached_tokens")
-    written = amount(counted, "input_tokens_details", "cache_write_tokens")
-    long = amount(counted, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")
-    thought = amount(counted, "output_tokens_details", "reasoning_tokens")
-    return usage(
-        counted,
-        input_uncached=_less(amount(counted, "input_tokens", missing=None), read, written),
-        cache_read=read,
-        cache_write_short=_less(written, long),
-        cache_write_long=long,
-        output_visible=_less(amount(counted, "output_tokens", missing=None), thought),
-        output_reasoning=thought,
-    )
-
-
-def _less(total: int | None, *parts: int | None) -> int | None:
-    """What is left of `total` without its parts, as far as all of them are known."""
-    if total is None or None in parts:
-        return None
-    return total - sum(part for part in parts if part is not None)
+WIRE = Wire("openai", write, thoughts={"reasoning": ("encrypted_content", "content")}, direct=True)

@@ -1,13 +1,13 @@
 """`Price`: what a model's tokens cost, as whole numbers, and the table of genai-prices."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from loopwright.calls import Usage
 
@@ -33,6 +33,10 @@ class Rate:
         """The rate of a call with so many input tokens: that of its step, for all of them."""
         return next((rate for start, rate in reversed(self.steps) if tokens > start), self.base)
 
+    def times(self, factor: int) -> "Rate":
+        """`factor` times the rate."""
+        return Rate(self.base * factor, tuple((start, rate * factor) for start, rate in self.steps))
+
     def highest(self, tokens: int) -> int:
         """The highest rate that a call with at most so many input tokens can have."""
         return max([self.base, *(rate for start, rate in self.steps if tokens > start)])
@@ -54,17 +58,22 @@ class Price:
     output_visible: Rate
     output_reasoning: Rate
 
-    def highest_input(self, tokens: int) -> int:
-        """The most that an input token can cost in a call with at most so many.
+    def highest(self, input_tokens: int, output_tokens: int, long: bool = False) -> int:
+        """The most that a call with at most so many tokens can cost, in femto-dollars.
 
-        Long-lived cache entries, the dearest of all, are never asked for.
+        Long-lived cache entries, the dearest of all, count only if they are asked for.
         """
-        rates = (self.input, self.cache_read, self.cache_write_short)
-        return max(rate.highest(tokens) for rate in rates)
+        written = self.cache_write_long if long else self.cache_write_short
+        rates = (self.input, self.cache_read, self.cache_write_short, written)
+        into = max(rate.highest(input_tokens) for rate in rates)
+        said = (self.output_visible, self.output_reasoning)
+        out = max(rate.highest(input_tokens) for rate in said)
+        return into * input_tokens + out * output_tokens
 
-    def highest_output(self, tokens: int) -> int:
-        """The most that an output token can cost in a call with at most so many input tokens."""
-        return max(self.output_visible.highest(tokens), self.output_reasoning.highest(tokens))
+    def times(self, factor: int, tier: str) -> "Price":
+        """The price of a `tier` at which everything costs `factor` times as much."""
+        rates = (getattr(self, name).times(factor) for name in _RATES)
+        return Price(tier, *rates)
 
     def total(self, usage: Usage) -> int:
         """What `usage` costs, in femto-dollars."""
@@ -79,24 +88,77 @@ class Price:
         )
 
 
+_RATES = tuple(rate.name for rate in fields(Price) if rate.name != "tier")
+
 FREE = Price("", *(Rate(),) * 6)
 
 
 # --------------------------------------------------------------------------------- genai-prices
 
+_SAME: Mapping[str, str] = {
+    "claude-mythos-5": "claude-fable-5",
+    "claude-mythos-5-1": "claude-fable-5-1",
+}
+"""Models that genai-prices lacks, each with the one whose limits and prices it shares: the pages
+"Models" and "Pricing" of platform.claude.com/docs."""
+
+_VENDORS: Mapping[str, str] = {"openai-chat": "openai", "gemini": "google"}
+"""Providers by another protocol of the same vendor, at the same price."""
+
+_ULTRAFAST = 6
+"""Times the list price: developers.openai.com/api/docs, pricing of the tier `ultrafast`, which only
+these models have."""
+
+_ULTRAFAST_MODELS = frozenset({"gpt-6-astra"})
+
 
 def listed(provider: str, model: str, now: float) -> tuple[Price, ...]:
     """The prices of `model` at the time `now`, by tier, the list price first; none if unknown."""
-    from genai_prices.data_snapshot import get_snapshot
-
-    try:
-        _, found = get_snapshot().find_provider_model(model, None, provider, None)
-    except LookupError:
+    found = _model(provider, model)
+    if found is None:
         return ()
     date = datetime.fromtimestamp(now, UTC)
     contexts = [("", {}), *((_tier(v.when), v.when) for v in found.price_variants or ())]
     prices = [_price(tier, found.get_prices(date, when)) for tier, when in contexts]
-    return tuple(price for price in prices if price is not None) if prices[0] else ()
+    known = tuple(price for price in prices if price is not None) if prices[0] else ()
+    if known and found.id in _ULTRAFAST_MODELS and vendor(provider) == "openai":
+        return (*known, known[0].times(_ULTRAFAST, "ultrafast"))
+    return known
+
+
+def context(provider: str, model: str) -> int | None:
+    """The most tokens that go into `model`, if the table says it."""
+    found = _model(provider, model)
+    return found.context_window if found else None
+
+
+def vendor(provider: str) -> str:
+    """The name under which the tables know `provider`."""
+    return _VENDORS.get(provider, provider)
+
+
+def _model(provider: str, model: str) -> Any:
+    # By its very name: genai-prices would take an own server "my-openai" for OpenAI.
+    found = _providers().get(vendor(provider))
+    try:
+        named = _SAME.get(model, model)
+        return found and _snapshot().find_provider_model(named, found, None, None)[1]
+    except LookupError:
+        return None
+
+
+@cache
+def _providers() -> Mapping[str, Any]:
+    return {provider.id: provider for provider in _snapshot().providers}
+
+
+@cache
+def _snapshot() -> Any:
+    """The table that came with the package, whatever else the process may have loaded into it."""
+    from genai_prices.data import providers
+    from genai_prices.data_snapshot import DataSnapshot
+
+    return DataSnapshot(providers, from_auto_update=False)
 
 
 def _tier(when: dict[str, str]) -> str:
@@ -123,16 +185,28 @@ def _priced(listed: Any, names: tuple[str, ...]) -> Iterator[Any]:
     return (price for name in names if (price := getattr(listed, name, None)) is not None)
 
 
+def table(now: float) -> str:
+    """The name of the price table, its version, the day of the prices and a digest of its numbers.
+
+    One table holds prices of several dates: with its digest the day says which of them.
+    """
+    name, numbers = _table()
+    return f"{name} {datetime.fromtimestamp(now, UTC):%Y-%m-%d} {numbers}"
+
+
 @cache
-def table() -> str:
-    """The name of the price table, with its version and a digest of its numbers."""
+def _table() -> tuple[str, str]:
     from importlib.metadata import version
     from pathlib import Path
 
     from genai_prices import data
 
     assert data.__file__ is not None
-    return f"genai-prices {version('genai-prices')} {digest(Path(data.__file__).read_bytes())}"
+    numbers = (
+        Path(data.__file__).read_bytes()
+        + repr((_SAME, _VENDORS, _ULTRAFAST, _ULTRAFAST_MODELS)).encode()
+    )
+    return f"genai-prices {version('genai-prices')}", digest(numbers)
 
 
 def digest(content: bytes) -> str:

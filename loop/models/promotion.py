@@ -12,8 +12,8 @@ from threading import Lock
 from typing import Any
 
 from loopwright.models import faults
+from loopwright.models.script import CallTool
 from loopwright.models.seen import SeenRequest
-from loopwright.models.wire import CallTool
 
 _STRONG = ("opus", "astra", "sol")
 _CITY = re.compile(r"weather (?:of \S+ )?in ([^,.;:!?\n]+?)(?= and | for |[,.;:!?\n]|$)")

@@ -11,7 +11,8 @@ class Provider(Protocol):
     `name` is what stands before the colon in ``"provider:model"``.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     async def reply(self, request: Request) -> Reply | Failure:
         """Answer `request`. What goes wrong on the way is a `Failure`, never an exception."""

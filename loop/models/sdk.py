@@ -1,4 +1,4 @@
-"""What both adapters do with their SDK: one client per event loop, one request, one answer.
+"""What all adapters do with their SDK: one client per event loop, one request, one answer.
 
 The SDK keeps what it is good at, which is credentials, transport and its environment variables.
 The request is posted as plain JSON, because the typed methods walk the whole history at each call,
@@ -7,21 +7,38 @@ and the answer is read as raw events, because the typed ones take a cut stream f
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+import httpx2
 from attrs import evolve
 
 from loopwright.calls import Failure, Reply, Usage
-from loopwright.models import failures
+from loopwright.models import failures, strict
 from loopwright.models.sse import LARGEST, Events, Malformed, TooLong
 from loopwright.models.switch import ensure_allowed
 
 DRAIN = 1.0
 """Seconds to wait for the end of a body whose last event has come, so that the connection can be
 used again."""
+
+CONNECT = 10.0
+"""Seconds to make a connection: twice what both SDKs take (their `DEFAULT_TIMEOUT`)."""
+
+LARGEST_ERROR = 65_536
+"""Bytes that are read of the body of an HTTP error, as they come over the wire: the error objects
+of all providers have less than four thousand."""
+
+NO_ADMIN = {"bearer_auth": True, "admin_api_key_auth": False}
+"""The option `security` of OpenAI's SDK: else an administrator's key in OPENAI_ADMIN_KEY would be
+sent where there is no API key."""
+
+_Read = TypeVar("_Read")
+
+_SHAPES = (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError)
+"""What is raised by reading data that has another shape than it should."""
 
 
 class Assembly(Protocol):
@@ -44,6 +61,10 @@ class Assembly(Protocol):
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take the next event. Raises `Malformed` if it cannot be one."""
+        ...
+
+    def whole(self, value: Mapping[str, Any]) -> None:
+        """Take an answer that came at once. Raises `Malformed` if it cannot be one."""
         ...
 
     def answer(self, headers: Mapping[str, str]) -> Reply | Failure:
@@ -70,7 +91,7 @@ class Clients:
         if self._given is not None:
             return self._given
         if not self._spares:
-            self._spares.append(self._make())
+            self._spares.append(_capped(self._make()))
         return self._spares[-1]
 
     async def current(self) -> Any:
@@ -89,7 +110,7 @@ class Clients:
         try:
             return self._spares.pop()
         except IndexError:
-            return self._make()
+            return _capped(self._make())
 
     async def _held(self, loop: Any, client: Any) -> AsyncGenerator[Any, None]:
         try:
@@ -103,6 +124,41 @@ class Clients:
         _, held = self._open.get(asyncio.get_running_loop(), (None, None))
         if held is not None:
             await held.aclose()
+
+
+class _Beginning(httpx2.AsyncByteStream):
+    """The first bytes of a body."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = LARGEST_ERROR
+        async for chunk in self._whole:
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._whole.aclose()
+
+
+async def _cap(response: httpx2.Response) -> None:
+    if response.status_code >= 300:
+        response.stream = _Beginning(response.stream)
+
+
+def _capped(client: Any) -> Any:
+    """Let the SDK, which reads the whole body of an error before it raises, read its beginning.
+
+    The SDKs have no public way to the HTTP client that they made for themselves.
+    """
+    http = getattr(client, "_client", None)
+    if http is not None and _cap not in http.event_hooks["response"]:
+        hooks = http.event_hooks
+        http.event_hooks = {**hooks, "response": [*hooks["response"], _cap]}
+    return client
 
 
 async def ask(
@@ -144,8 +200,6 @@ async def _asked(
     assembly: Assembly,
     options: Mapping[str, Any],
 ) -> Reply | Failure:
-    import httpx2
-
     begun = time.perf_counter()
     response = await client.post(
         path,
@@ -153,7 +207,12 @@ async def _asked(
         cast_to=httpx2.Response,
         stream=True,
         # A redirect would carry the key to wherever the answer says.
-        options={"max_retries": 0, "timeout": timeout, "follow_redirects": False, **options},
+        options={
+            "max_retries": 0,
+            "timeout": httpx2.Timeout(timeout, connect=min(timeout, CONNECT)),
+            "follow_redirects": False,
+            **options,
+        },
     )
     try:
         result = await _answer(response, assembly, begun)
@@ -166,13 +225,43 @@ async def _asked(
 
 
 async def _answer(response: Any, assembly: Assembly, begun: float) -> Reply | Failure:
+    first = None
     if _plain(response.headers):
-        return failures.from_body(200, await _text(response), response.headers)
-    first = await _stream(response, assembly)
-    answer = assembly.answer(response.headers)
+        failure = _whole(await _text(response), assembly, response.headers)
+        if failure is not None:
+            return failure
+    else:
+        first = await _stream(response, assembly)
+    answer = _shaped(assembly.answer, response.headers)
     if isinstance(answer, Failure) or first is None:
         return answer
     return evolve(answer, first_token=round(first - begun, 6))
+
+
+def _shaped(read: Callable[[Any], _Read], value: Any) -> _Read:
+    """What `read` makes of `value`. Raises `Malformed` for one of another shape."""
+    try:
+        return read(value)
+    except Malformed:
+        raise
+    except _SHAPES as error:
+        kind = value.get("type") if isinstance(value, dict) else None
+        what = f"an event {kind!r:.40}" if kind else "the answer"
+        raise Malformed(f"{what} has the wrong shape: {type(error).__name__} {error}") from None
+
+
+def _whole(text: str, assembly: Assembly, headers: Mapping[str, str]) -> Failure | None:
+    """Feed the assembly an answer that came at once, if it is one."""
+    try:
+        value = strict.loads(text)
+    except ValueError:
+        return failures.from_body(200, text, headers)
+    # A response that failed has an error inside, and was counted all the same.
+    counted = isinstance(value, dict) and isinstance(value.get("usage"), dict)
+    if not isinstance(value, dict) or (failures.error_in(value) is not None and not counted):
+        return failures.from_body(200, text, headers)
+    _shaped(assembly.whole, value)
+    return None
 
 
 def _plain(headers: Mapping[str, str]) -> bool:
@@ -195,7 +284,7 @@ async def _stream(response: Any, assembly: Assembly) -> float | None:
     events, first, chunks = Events(), None, response.aiter_bytes()
     async for chunk in chunks:
         for event in events.feed(chunk):
-            assembly.take(event)
+            _shaped(assembly.take, event)
         if first is None and assembly.begun:
             first = time.perf_counter()
         if assembly.done:

@@ -1,14 +1,17 @@
-"""`SeenRequest`: what a `Rehearsal` was asked, in the same form for both wires."""
+"""`SeenRequest`: what a `Rehearsal` was asked, in the same form for all wires."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
 
+from loopwright.models.prompt_cache import Chunk
 from loopwright.models.wire import Wire
 
 Role = Literal["user", "assistant", "call", "result"]
+Said = Iterator[tuple[Role, str]]
 
 _KEYS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
 
@@ -26,7 +29,7 @@ class SeenRequest:
 
     @said.default  # pyright: ignore[reportAttributeAccessIssue]
     def _said(self) -> tuple[tuple[Role, str], ...]:
-        return tuple(_messages(self.body) if self.wire == "anthropic" else _items(self.body))
+        return tuple(_items(self.body) if self.wire == "openai" else _messages(self.body))
 
     @property
     def model(self) -> str:
@@ -39,14 +42,24 @@ class SeenRequest:
         return self.body.get("stream") is True
 
     @property
+    def tier(self) -> str:
+        """The service tier that will serve it: OpenAI's are asked for by name."""
+        asked = str(self.body.get("service_tier") or "auto")
+        return "" if self.wire == "anthropic" or asked == "auto" else asked
+
+    @property
     def system(self) -> str:
         """What stands above the conversation."""
+        if self.wire == "chat":
+            said = _list(self.body, "messages")
+            return "".join(_text(one.get("content")) for one in said if one.get("role") in _ABOVE)
         return _text(self.body.get("system") or self.body.get("instructions") or "")
 
     @property
     def tools(self) -> tuple[str, ...]:
         """The names of the tools that may be called."""
-        return tuple(str(tool.get("name", "")) for tool in self.body.get("tools") or ())
+        given = (tool.get("function") or tool for tool in _list(self.body, "tools"))
+        return tuple(str(tool.get("name", "")) for tool in given)
 
     @property
     def opening(self) -> str:
@@ -63,6 +76,11 @@ class SeenRequest:
         """The words that the model has already said."""
         return self.by("assistant")
 
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """What the model reads, in the order in which a cache keeps it."""
+        return tuple(_marked(self.body) if self.wire == "anthropic" else _kept(self.body))
+
     def by(self, role: Role) -> tuple[str, ...]:
         """What `role` has said so far."""
         return tuple(text for who, text in self.said if who == role)
@@ -78,24 +96,42 @@ def _hidden(value: str) -> str:
     return re.sub(r"\S+$", "[masked]", value)
 
 
-def _messages(body: Mapping[str, Any]) -> Iterator[tuple[Role, str]]:
-    for message in body.get("messages") or ():
-        content = message.get("content")
-        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        role: Role = "assistant" if message.get("role") == "assistant" else "user"
-        for block in blocks or ():
-            match block.get("type"):
-                case "text":
-                    yield role, block["text"]
-                case "tool_use":
-                    yield "call", block["name"]
-                case "tool_result":
-                    yield "result", _text(block.get("content"))
+# ----------------------------------------------------------------------------- what was said
+
+_ABOVE = ("system", "developer")
 
 
-def _items(body: Mapping[str, Any]) -> Iterator[tuple[Role, str]]:
-    given = body.get("input") or ()
-    for item in [{"role": "user", "content": given}] if isinstance(given, str) else given:
+def _list(body: Mapping[str, Any], key: str) -> list[Any]:
+    """A field that is a list of objects, or what a client may write in place of one."""
+    given = body.get(key) or ()
+    return [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+
+
+def _messages(body: Mapping[str, Any]) -> Said:
+    for message in _list(body, "messages"):
+        role = message.get("role")
+        if role == "tool":
+            yield "result", _text(message.get("content"))
+        elif role not in _ABOVE:
+            yield from _blocks(message, "assistant" if role == "assistant" else "user")
+            for call in message.get("tool_calls") or ():
+                yield "call", call["function"]["name"]
+
+
+def _blocks(message: Mapping[str, Any], role: Role) -> Said:
+    content = message.get("content")
+    for block in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+        match block.get("type"):
+            case "text":
+                yield role, block["text"]
+            case "tool_use":
+                yield "call", block["name"]
+            case "tool_result":
+                yield "result", _text(block.get("content"))
+
+
+def _items(body: Mapping[str, Any]) -> Said:
+    for item in _list(body, "input"):
         match item.get("type", "message"):
             case "message" if item.get("role") == "assistant":
                 yield "assistant", _text(item.get("content"))
@@ -112,3 +148,44 @@ def _text(content: Any) -> str:
         return content
     parts = content if isinstance(content, list) else []
     return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
+
+
+# ----------------------------------------------------------------------------- what was read
+
+
+def _kept(body: Mapping[str, Any]) -> Iterator[Chunk]:
+    """OpenAI keeps whatever is long enough."""
+    above = [{"instructions": body["instructions"]}] if body.get("instructions") else []
+    said = _list(body, "input") or _list(body, "messages")
+    for one in (*_list(body, "tools"), *above, *said):
+        yield Chunk(json.dumps(one), "short")
+
+
+def _marked(body: Mapping[str, Any]) -> list[Chunk]:
+    """Anthropic keeps what is marked; a mark on the whole request is one on its last block."""
+    system = body.get("system") or ()
+    above = [{"type": "text", "text": system}] if isinstance(system, str) else system
+    said = (block for message in _list(body, "messages") for block in _of(message))
+    chunks = [_chunk(one) for one in (*_list(body, "tools"), *above, *said)]
+    if chunks and _mark(body):
+        chunks[-1] = Chunk(chunks[-1].text, _mark(body))
+    return chunks
+
+
+def _of(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The blocks of a message, which say whose they are."""
+    content = message.get("content")
+    for block in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+        yield {"role": message.get("role"), **block}
+
+
+def _chunk(block: Mapping[str, Any]) -> Chunk:
+    bare = {key: value for key, value in block.items() if key != "cache_control"}
+    return Chunk(json.dumps(bare), _mark(block))
+
+
+def _mark(block: Mapping[str, Any]) -> str:
+    control = block.get("cache_control")
+    if not isinstance(control, Mapping):
+        return ""
+    return "long" if control.get("ttl") == "1h" else "short"

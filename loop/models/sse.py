@@ -14,6 +14,9 @@ LARGEST = 64 * 1024 * 1024
 """Bytes of one answer, unpacked: some 16 million tokens, a hundred times what any model writes. A
 small packed body can unpack to gigabytes."""
 
+DONE = "[DONE]"
+"""The type of the event that only says that no other will follow."""
+
 _ENDS = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)
 """A carriage return at the very end may be half of a line end, and waits for the next bytes."""
 
@@ -79,9 +82,9 @@ class Events:
     def _dispatched(self) -> dict[str, Any] | None:
         data, name = b"\n".join(self._data), self._event
         self._data, self._event = [], b""
-        if not data or data.startswith(b"[DONE]"):
+        if not data:
             return None
-        return _object(data, name)
+        return {"type": DONE} if data.startswith(b"[DONE]") else _object(data, name)
 
 
 def _object(data: bytes, name: bytes) -> dict[str, Any]:

@@ -31,3 +31,13 @@ def usage(counted: Mapping[str, Any], **buckets: int | None) -> Usage | None:
         return None
     found = Usage(**known, raw=dict(counted))
     return found if found.input else None
+
+
+def less(total: int | None, *parts: int | None) -> int | None:
+    """What is left of `total` without its parts, as far as all of them are known.
+
+    >>> less(10, 3, 4), less(10, None)
+    (3, None)
+    """
+    known = [part for part in parts if part is not None]
+    return None if total is None or len(known) < len(parts) else total - sum(known)

@@ -74,6 +74,20 @@ def _of_openai(events: list[Json]) -> tuple[list[Json], Json | None]:
     return output, {"id": calls[0]["call_id"], "arguments": json.loads(calls[0]["arguments"])}
 
 
+def _of_chat(events: list[Json]) -> tuple[list[Json], Json | None]:
+    """What goes into the history, and the tool call in it, if there is one."""
+    deltas = [e["choices"][0]["delta"] for e in events if e.get("choices")]
+    calls = [call for delta in deltas for call in delta.get("tool_calls") or ()]
+    if not calls:
+        text = "".join(delta.get("content") or "" for delta in deltas)
+        return [{"role": "assistant", "content": text}], None
+    written = "".join(call["function"].get("arguments") or "" for call in calls)
+    function = {"name": calls[0]["function"]["name"], "arguments": written}
+    call = {"id": calls[0]["id"], "type": "function", "function": function}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return [said], {"id": call["id"], "arguments": json.loads(written)}
+
+
 def _result_anthropic(call: Json, content: str) -> Json:
     block = {"type": "tool_result", "tool_use_id": call["id"], "content": content}
     return {"role": "user", "content": [block]}
@@ -81,6 +95,10 @@ def _result_anthropic(call: Json, content: str) -> Json:
 
 def _result_openai(call: Json, content: str) -> Json:
     return {"type": "function_call_output", "call_id": call["id"], "output": content}
+
+
+def _result_chat(call: Json, content: str) -> Json:
+    return {"role": "tool", "tool_call_id": call["id"], "content": content}
 
 
 _ABOUT = {"name": look.spec.name, "description": look.spec.description}
@@ -106,6 +124,16 @@ WIRES = {
         _of_openai,
         _result_openai,
     ),
+    "chat": Wire(
+        "gpt-6-luna",
+        "/chat/completions",
+        "messages",
+        _openai,
+        {"type": "function", "function": {**_ABOUT, "parameters": look.spec.schema}},
+        {"max_completion_tokens": 4096, "stream_options": {"include_usage": True}},
+        _of_chat,
+        _result_chat,
+    ),
 }
 
 
@@ -130,7 +158,7 @@ async def _posted(client: Any, path: str, body: Json) -> list[Json]:
     )
     content = b"".join([chunk async for chunk in response.aiter_bytes()])
     await response.aclose()
-    return [json.loads(line[5:]) for line in content.splitlines() if line.startswith(b"data:")]
+    return [json.loads(line[5:]) for line in content.splitlines() if line.startswith(b"data: {")]
 
 
 @pytest.mark.parametrize("name", WIRES)
@@ -140,8 +168,8 @@ def bench_turn_through_the_sdk(in_turns: Any, name: str, turns: int) -> None:
     with Rehearsal(_script(turns)) as rehearsal:
 
         def ours() -> Callable[[], object]:
-            provider = rehearsal.anthropic() if name == "anthropic" else rehearsal.openai()
-            loop = Loop(f"{name}:{wire.model}", providers=[provider])
+            provider: Any = getattr(rehearsal, name)()
+            loop = Loop(f"{provider.name}:{wire.model}", providers=[provider])
 
             def timed() -> None:
                 run = loop.run_now(WEATHER)

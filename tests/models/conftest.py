@@ -1,11 +1,12 @@
 """No test of this folder leaves the machine, whatever it does; and helpers for them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
+from models.wires import Wired
 
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolSpec
 from loopwright.models import forbid_real_calls
@@ -41,6 +42,13 @@ def request_of() -> Callable[..., Request]:
 def wire(request: pytest.FixtureRequest) -> str:
     """Each of the two wires."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
+    """Runs on all three wires, against one rehearsal."""
+    with Wired(tmp_path_factory.mktemp("wired")) as wired:
+        yield wired
 
 
 class Server:

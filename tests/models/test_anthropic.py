@@ -3,28 +3,48 @@
 import asyncio
 import gzip
 import json
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import httpx2
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.calls import Failure, Message, Opaque, Reply, Text, ToolCall, ToolResult
+from loopwright.calls import (
+    Failure,
+    Media,
+    Message,
+    Opaque,
+    Options,
+    Reply,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from loopwright.errors import BadInput, RealCallForbidden
-from loopwright.models import allow_real_calls, forbid_real_calls
-from loopwright.models.anthropic import Anthropic, Assembly, body, write
+from loopwright.models import allow_real_calls, anthropic_reply, forbid_real_calls, openai_reply
+from loopwright.models.anthropic import WIRE, Anthropic, body
+from loopwright.models.anthropic_reply import Assembly
 from loopwright.models.history import Histories
 from loopwright.models.rehearsal import CallTool, Rehearsal, Say
+from loopwright.models.script import Played, Response
 from loopwright.models.sse import Events
-from loopwright.models.wire import Answer, sse, streamed
+from loopwright.models.wire import events as played
+from loopwright.models.wire import sse
 
+ASSEMBLIES = {"anthropic": anthropic_reply.Assembly, "openai": openai_reply.Assembly}
+
+PARTS = [Say("Grüße 🙂 aus Ulm", thinking="hm"), CallTool("weather", {"city": "Ulm"})]
+WHOLE = b"".join(map(sse, played("anthropic", Played(Response(PARTS), "m", Usage(100)), {})))
 THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "abc+/="}
 BRAND_NEW = {"type": "brand_new", "data": {"x": [1, None]}, "text": "not text"}
 
 
 def sent(*messages, request_of, **more):
-    return json.loads(body(request_of(*messages, **more), Histories("anthropic", write)))
+    return json.loads(body(request_of(*messages, **more), Histories(WIRE))[0])
 
 
 def test_what_is_sent(request_of, weather):
@@ -35,6 +55,7 @@ def test_what_is_sent(request_of, weather):
         "stream": True,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
         "system": "S",
+        "cache_control": {"type": "ephemeral"},
         "tools": [
             {
                 "name": "weather",
@@ -94,6 +115,98 @@ def test_half_a_surrogate_pair_does_not_stop_anything(server, request_of):
     assert json.loads(said.seen[0].content)["messages"][0]["content"][0]["text"] == "a?b"
 
 
+PDF = Media("application/pdf", "JVBERi0=", name="report.pdf")
+SOURCES = [
+    (
+        Media("image/png", "iVBOR"),
+        {"type": "image"},
+        {"type": "base64", "media_type": "image/png", "data": "iVBOR"},
+    ),
+    (
+        Media("image/png", url="https://x.example"),
+        {"type": "image"},
+        {"type": "url", "url": "https://x.example"},
+    ),
+    (
+        PDF,
+        {"type": "document", "title": "report.pdf"},
+        {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
+    ),
+    (
+        Media("text/markdown", "SMO8"),
+        {"type": "document"},
+        {"type": "text", "media_type": "text/plain", "data": "Hü"},
+    ),
+    (
+        Media("text/plain", "no base64"),
+        {"type": "document"},
+        {"type": "base64", "media_type": "text/plain", "data": "no base64"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("media", "block", "source"), SOURCES)
+def test_images_and_documents_are_shown(request_of, media, block, source):
+    said = sent(Message("user", [media, Text("Look")]), request_of=request_of)
+    assert said["messages"][0]["content"][0] == {**block, "source": source}
+
+
+OPTIONS = [
+    (Options(), {}),
+    (Options(tool_choice="required"), {"tool_choice": {"type": "any"}}),
+    (Options(tool_choice="none", parallel_tools=False), {"tool_choice": {"type": "none"}}),
+    (Options(tool_choice="weather"), {"tool_choice": {"type": "tool", "name": "weather"}}),
+    (
+        Options(parallel_tools=False),
+        {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+    ),
+    (
+        Options(effort="max"),
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}},
+    ),
+    (
+        Options(effort="minimal", tool_choice="required"),
+        {"tool_choice": {"type": "any"}, "output_config": {"effort": "low"}},
+    ),
+    (Options(tier="standard_only"), {"service_tier": "standard_only"}),
+    (Options(tier="flex"), {}),
+    (
+        Options(effort="low", extra={"anthropic": {"output_config": {"x": 1}, "max_tokens": 9}}),
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low", "x": 1}}
+        | {"max_tokens": 9},
+    ),
+    (Options(extra={"openai": {"x": 1}, "anthropic": {"messages": []}}), {}),
+]
+
+
+@pytest.mark.parametrize(("options", "fields"), OPTIONS)
+def test_how_it_is_asked(request_of, weather, options, fields):
+    current = evolve(request_of(tools=(weather,)), model="claude-opus-5-5")
+    plain = json.loads(body(current, Histories(WIRE))[0])
+    asked = json.loads(body(evolve(current, options=options), Histories(WIRE))[0])
+    assert asked == plain | fields
+
+
+def test_what_a_model_does_not_have_it_does_not_get(request_of):
+    for model, config in (
+        ("a-model", {}),
+        ("claude-opus-4-5", {"output_config": {"effort": "low"}}),
+    ):
+        asked = evolve(request_of(options=Options(effort="low")), model=model)
+        said = json.loads(body(asked, Histories(WIRE))[0])
+        kept = {key: said[key] for key in said if key in ("output_config", "thinking")}
+        assert kept == config
+
+
+def test_tools_of_the_provider_stand_beside_ours(request_of, weather):
+    search = {"type": "web_search_20260318", "name": "web_search"}
+    options = Options(extra={"anthropic": {"tools": [search]}})
+    said = sent(
+        Message("user", [Text("Hi")]), request_of=request_of, tools=(weather,), options=options
+    )
+    assert [tool["name"] for tool in said["tools"]] == ["weather", "web_search"]
+
+
 # ------------------------------------------------------------------------------- what comes back
 
 
@@ -118,7 +231,9 @@ def stream(*blocks, **more) -> bytes:
 def test_unknown_blocks_are_kept_as_they_came(server):
     secret = {"type": "redacted_thinking", "data": "EmwKAhgB"}
     reply = server(stream(THINKING, secret, BRAND_NEW, stop="brand_new")).reply("anthropic")
-    assert reply.blocks == tuple(Opaque("anthropic", d) for d in (THINKING, secret, BRAND_NEW))
+    assert reply.blocks == tuple(
+        Opaque("anthropic", d, "a-model") for d in (THINKING, secret, BRAND_NEW)
+    )
     assert (reply.finish, reply.model) == ("error", "served")
 
 
@@ -236,15 +351,60 @@ def test_an_error_under_status_200_is_what_it_says(server):
     assert (failure.kind, failure.status) == ("rate_limited", 200)
 
 
-# ------------------------------------------------------------------------------ for every stream
+CITED = {"type": "char_location", "cited_text": "x", "document_index": 0}
 
-PARTS = [Say("Grüße 🙂 aus Ulm", thinking="hm"), CallTool("weather", {"city": "Ulm"})]
-WHOLE = b"".join(streamed("anthropic", Answer(PARTS, "m", 400)))
+
+def test_citations_are_kept_and_go_back(server, request_of):
+    deltas = [
+        {"type": "text_delta", "text": "So it is."},
+        {"type": "citations_delta", "citation": CITED},
+    ]
+    block = {"type": "text", "text": "", "citations": None}
+    reply = server(stream(block, deltas=deltas)).reply("anthropic")
+    assert reply.blocks == (Text("So it is.", "anthropic", {"citations": [CITED]}),)
+    told = sent(
+        Message("user", reply.blocks), Message("assistant", reply.blocks), request_of=request_of
+    )
+    user, assistant = told["messages"][0]["content"][0], told["messages"][1]["content"][0]
+    assert user == {"type": "text", "text": "So it is."}
+    assert assistant == {"type": "text", "text": "So it is.", "citations": [CITED]}
+
+
+def test_what_stands_beside_a_call_is_kept_and_goes_back(server, request_of):
+    caller = {"type": "code_execution_20260120", "tool_id": "srvtoolu_1"}
+    block = {"type": "tool_use", "id": "t", "name": "weather", "input": {}, "caller": caller}
+    reply = server(stream(block, stop="tool_use")).reply("anthropic")
+    assert reply.tool_calls == (
+        ToolCall("t", "weather", {}, "", None, None, "anthropic", {"caller": caller}),
+    )
+    told = sent(Message("assistant", reply.blocks), request_of=request_of)
+    assert block in [b for message in told["messages"] for b in message["content"]]
+
+
+def test_the_category_of_a_refusal_is_kept(server):
+    details = {"type": "refusal", "category": "cyber"}
+    written = stream(stop="refusal").replace(
+        b'"stop_reason": "refusal"',
+        b'"stop_reason": "refusal", "stop_details": ' + json.dumps(details).encode(),
+    )
+    assert server(written).reply("anthropic").details == details
+
+
+def test_what_comes_is_told_while_it_comes(server, request_of):
+    pieces = []
+    request = request_of(tell=lambda kind, text: pieces.append((kind, text)))
+    server(WHOLE).reply("anthropic", request)
+    kinds = [kind for kind, _ in groupby(pieces, lambda piece: piece[0])]
+    assert kinds == ["thinking", "text", "tool_call"]
+    assert "".join(text for kind, text in pieces if kind == "text") == "Grüße 🙂 aus Ulm"
+    name, *written = [text for kind, text in pieces if kind == "tool_call"]
+    assert (name, json.loads("".join(written))) == ("weather", {"city": "Ulm"})
+
+
+# ------------------------------------------------------------------------------ for every stream
 
 
 def read(chunks) -> Reply | Failure:
-    from loopwright.calls import Request
-
     decoder, assembly = Events(), Assembly(Request("m", []))
     for chunk in chunks:
         for event in decoder.feed(chunk):

@@ -1,7 +1,9 @@
 """Prices are exact, bounds are bounds, and what nobody knows is not guessed."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil
 
 import pytest
 from genai_prices import Usage as Counted
@@ -9,12 +11,13 @@ from genai_prices import calc_price
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.calls import NANO, Usage
+from loopwright.calls import NANO, Options, Usage
 from loopwright.errors import BadInput
 from loopwright.models import catalogue, provider, resolve
 from loopwright.models.catalogue import cost, priced, quote, set_price
 
 OPUS, HAIKU, SOL = "anthropic:claude-opus-5-5", "anthropic:claude-haiku-5-5", "openai:gpt-6-sol"
+ASTRA = "openai:gpt-6-astra"
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +66,139 @@ def test_no_cost_is_above_its_quote(fresh, read, short, out, model):
     assert cost(model, "", usage, "").high <= quote(model, usage.input, out).high
 
 
+buckets = st.builds(Usage, *[amounts] * 6)
+usd = st.decimals(0, 1000, places=6)
+
+
+@given(buckets, *[usd] * 4)
+def test_a_cost_is_price_times_bucket_to_the_nano(usage, into, out, read, write):
+    set_price("own:model", into, out, cache_read=read, cache_write=write)
+    written = usage.cache_write_short + usage.cache_write_long
+    parts = [
+        (usage.input_uncached, into),
+        (usage.cache_read, read),
+        (written, write),
+        (usage.output_visible + usage.output_reasoning, out),
+    ]
+    nano = sum(Fraction(price) * tokens for tokens, price in parts) * NANO / 10**6
+    assert cost("own:model", "", usage).high == ceil(nano)
+    assert cost("own:model", "", usage).low == ceil(nano)
+
+
+def _asked(model: str, **options: object) -> int:
+    return quote(model, 1000, 100, Options(**options)).high
+
+
+SERVED = [
+    # What is asked, and in which tiers the provider may serve it.
+    (SOL, "", ["default"]),
+    (SOL, "default", ["default"]),
+    (SOL, "flex", ["flex", "default"]),
+    (SOL, "priority", ["priority", "fast", "default"]),
+    (SOL, "fast", ["priority", "fast", "default"]),
+    (SOL, "auto", ["flex", "priority", "fast", "default", "nobody knows"]),
+    (ASTRA, "ultrafast", ["ultrafast", "priority", "default"]),
+    (OPUS, "", ["standard", "priority"]),
+    (OPUS, "auto", ["standard", "priority"]),
+    (OPUS, "standard_only", ["standard"]),
+    (OPUS, "flex", ["standard"]),
+    (SOL, "scale", ["scale", "default"]),
+]
+
+
+@given(st.sampled_from(SERVED), st.data(), *[amounts] * 3, st.integers(0, 10_000))
+def test_no_tier_that_may_serve_a_call_costs_more_than_its_quote(asked, data, a, b, c, out):
+    model, tier, served = asked
+    usage = Usage(a, b, c, 0, out)
+    found = cost(model, "", usage, data.draw(st.sampled_from(served)))
+    assert found.low <= found.high <= quote(model, usage.input, out, Options(tier=tier)).high
+
+
+def test_a_quote_is_for_the_dearest_tier_that_may_serve():
+    assert _asked(SOL, tier="default") == _asked(SOL)
+    assert _asked(SOL, tier="flex") == _asked(SOL)
+    assert _asked(SOL, tier="priority") == 2 * _asked(SOL)
+    assert _asked(SOL, tier="auto") == 2 * _asked(SOL)
+    assert _asked(ASTRA, tier="ultrafast") == 6 * _asked(ASTRA)
+    assert _asked(OPUS, tier="standard_only") == _asked(OPUS, tier="auto") == _asked(OPUS)
+    set_price(SOL, 1, 1)
+    assert _asked(SOL, tier="nobody knows") == 1100 * 1000
+
+
+def test_a_tier_that_the_provider_does_not_have_is_not_asked_for():
+    for model in (OPUS, SOL):
+        assert _asked(model, tier="brand_new") == _asked(model)
+
+
+@pytest.mark.parametrize("model", [SOL, OPUS])
+def test_a_tier_whose_price_nobody_knows_has_no_quote(model):
+    with pytest.raises(BadInput, match="in the tier 'brand_new' is unknown"):
+        _asked(model, extra={model.partition(":")[0]: {"service_tier": "brand_new"}})
+    with pytest.raises(BadInput, match="in the tier 'ultrafast' is unknown"):
+        _asked(SOL, tier="ultrafast")
+
+
+def test_what_the_extras_ask_for_is_in_the_quote():
+    def asked(model: str, **extra: object) -> int:
+        return _asked(model, extra={model.partition(":")[0]: extra, "other": {"n": 9}})
+
+    plain = quote(OPUS, 1000, 100).high
+    assert asked(OPUS) == plain
+    assert asked(OPUS, speed="fast") > 2 * plain
+    assert asked(SOL, service_tier="priority") > 2 * _asked(SOL)
+    assert asked(OPUS, inference_geo="us") >= plain * 11 // 10
+    assert asked(OPUS, max_tokens=1000) >= quote(OPUS, 1000, 1000).high
+    assert asked(SOL, max_output_tokens=1000) >= quote(SOL, 1000, 1000).high
+    assert asked(SOL, n=3) >= quote(SOL, 1000, 300).high
+    cached = {"type": "ephemeral", "ttl": "1h"}
+    assert asked(OPUS, cache_control=cached) >= cost(OPUS, "", Usage(0, 0, 0, 1000, 100)).high
+    assert asked(OPUS, system="words" * 100) >= quote(OPUS, 1500, 100).high
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search"),
+        ({"tools": [{"type": "mcp"}]}, "mcp"),
+        ({"mcp_servers": [{"url": "https://example.org"}]}, "mcp_servers"),
+        ({"fallbacks": [{"model": "claude-opus-5"}]}, "fallbacks"),
+    ],
+)
+def test_what_a_provider_runs_by_itself_has_no_bound(extra, named):
+    with pytest.raises(BadInput, match=named):
+        _asked(OPUS, extra={"anthropic": extra})
+    assert _asked("scripted:scripted", extra={"scripted": extra}) == 0
+
+
+def test_own_tools_in_the_extras_have_a_bound():
+    tools = {"tools": [{"name": "mine", "input_schema": {}}, {"type": "function"}]}
+    assert _asked(OPUS, extra={"anthropic": tools}) > _asked(OPUS)
+
+
+def test_inference_in_one_country_costs_more():
+    usage = Usage(1000, output_visible=100, raw={"inference_geo": "us"})
+    assert cost(OPUS, "", usage).high * 10 == 11 * cost(OPUS, "", Usage(1000, 0, 0, 0, 100)).high
+    assert cost(SOL, "", usage) == cost(SOL, "", Usage(1000, 0, 0, 0, 100))
+
+
+def test_a_vendor_has_one_price_whatever_the_protocol():
+    for tier in ("", "flex", "priority", "auto"):
+        assert _asked("openai-chat:gpt-6-sol", tier=tier) == _asked(SOL, tier=tier)
+    assert priced("gemini:gemini-2.5-pro")
+
+
+def test_a_server_of_ones_own_is_nobody_that_is_known():
+    for name in ("my-openai", "openai-local", "anthropic2", "OpenAI"):
+        assert not priced(f"{name}:gpt-6-sol")
+        assert not priced(f"{name}:claude-opus-5-5")
+
+
+def test_a_model_that_shares_the_price_of_another():
+    for model, other in (("mythos-5", "fable-5"), ("mythos-5-1", "fable-5-1")):
+        ours, theirs = (quote(f"anthropic:claude-{name}", 10, 10) for name in (model, other))
+        assert ours == theirs
+
+
 def test_the_served_model_and_tier_make_the_price():
     usage = Usage(1000, output_visible=100)
     assert cost(SOL, "gpt-6-sol-2026-09-01", usage, "default") == cost(SOL, "", usage, "")
@@ -80,9 +216,10 @@ def test_an_unknown_tier_is_between_the_least_and_the_most():
 
 
 def test_the_table_says_where_a_price_is_from():
-    name, version, digest = cost(OPUS, "", Usage(1)).table.split()
+    name, version, day, digest = cost(OPUS, "", Usage(1)).table.split()
     assert name == "genai-prices"
     assert version.startswith("0.2")
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(f"{day}T00:00Z")).days) <= 1
     assert len(digest) == 12
     set_price(OPUS, 1, 2)
     assert cost(OPUS, "", Usage(1)).table.startswith("set_price ")

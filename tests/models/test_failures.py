@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.calls import Failure
-from loopwright.models import failures
+from loopwright.calls import Failure, FailureKind
+from loopwright.models import failures, strict
 from loopwright.models.rehearsal import Rehearsal, faults
 from loopwright.models.waiting import retry_after
 
@@ -96,15 +97,6 @@ def test_a_refused_connection(wire):
         ({"type": "billing_error"}, 402, "quota_exhausted"),
         ({"message": "Your credit balance is too low"}, 400, "quota_exhausted"),
         ({"code": "context_length_exceeded"}, 400, "context_too_long"),
-        *(
-            ({"message": said, "type": "invalid_request_error"}, 400, "context_too_long")
-            for said in (
-                "prompt is too long: 208310 tokens > 200000 maximum",
-                "Your input exceeds the context window of this model",
-                "input length and `max_tokens` exceed context limit: 9 + 1 > 8",
-                "This model's maximum context length is 8192 tokens.",
-            )
-        ),
         ({"code": "model_not_found", "type": "invalid_request_error"}, 400, "no_such_model"),
         ({"type": "not_found_error"}, 404, "no_such_model"),
         ({"code": "unsupported_parameter", "param": "temperature"}, 400, "bad_request"),
@@ -113,14 +105,163 @@ def test_a_refused_connection(wire):
         ({}, 409, "server_error"),
         ({}, 413, "too_large"),
         ({}, 422, "bad_request"),
+        ({}, 498, "overloaded"),
         ({}, 503, "server_error"),
         ({"message": 7}, 504, "server_error"),
+        ({"type": "invalid_request_error"}, 503, "server_error"),
+        # A status inside the error, as OpenRouter, Groq and vLLM send it.
+        ({"code": 429, "message": "Provider returned error"}, 200, "rate_limited"),
+        ({"code": 402, "message": "Insufficient credits"}, 200, "quota_exhausted"),
+        ({"code": "503", "message": "no provider"}, 200, "server_error"),
+        ({"code": 3505, "type": "service_tier_capacity_exceeded"}, 429, "overloaded"),
+        ({"code": "1300", "type": "rate_limited"}, 429, "rate_limited"),
+        ({"code": "tool_use_failed", "type": "invalid_request_error"}, 400, "malformed"),
+        ({"code": "model_decommissioned", "type": "invalid_request_error"}, 400, "no_such_model"),
+        ({"code": 503, "type": "unavailable_error", "message": "Loading model"}, 503, "overloaded"),
+        ({"message": "Insufficient Balance", "type": "unknown_error"}, 402, "quota_exhausted"),
+        ({"code": 400, "status": "INVALID_ARGUMENT", "message": "no"}, 400, "bad_request"),
+        ({"code": 503, "status": "UNAVAILABLE", "message": "no"}, 503, "overloaded"),
+        (
+            {
+                "status": "INVALID_ARGUMENT",
+                "message": "API key not valid.",
+                "details": [{"reason": "API_KEY_INVALID"}],
+            },
+            400,
+            "not_authenticated",
+        ),
+        ({"detail": [{"loc": ["body", "x"], "msg": "Field required"}]}, 422, "bad_request"),
+        # No waiting makes room for what is larger than a whole minute.
+        (
+            {"code": "rate_limit_exceeded", "message": "Request too large for model `m` on TPM"},
+            413,
+            "too_large",
+        ),
+        ({"code": "rate_limit_exceeded", "message": "Request too large for m"}, 429, "too_large"),
         ({"type": "never_heard_of"}, 200, "server_error"),
         ({"type": "invalid_request_error"}, 200, "bad_request"),
     ],
 )
 def test_error_objects_of_the_wire(error, status, kind):
     assert failures.from_error(error, status, {}).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"code": "context_length_exceeded"}, 400),
+        ({"code": 400, "type": "exceed_context_size_error", "n_ctx": 4096}, 400),
+        *(
+            ({"message": said, "type": "invalid_request_error"}, status)
+            for status in (400, 200)
+            for said in (
+                "prompt is too long: 208310 tokens > 200000 maximum",
+                "input length and `max_tokens` exceed context limit: 9 + 1 > 8",
+                "Your input exceeds the context window of this model",
+                "This model's maximum context length is 8192 tokens. However, you requested 9000",
+                "The input token count (1196265) exceeds the maximum number of tokens allowed",
+                "This model's maximum prompt length is 131072 but the request contains 537812",
+                "Please reduce the length of the messages or completion",
+                "This endpoint's maximum context length is 8 tokens. However, you asked for 9",
+                "the request exceeds the available context size, try increasing it",
+                "tokens to keep from the initial prompt is greater than the context length",
+                "Prompt contains 9 tokens, too large for model with 8 maximum context length",
+                "input is too long for requested model",
+                "Your request exceeded model token limit: 8",
+            )
+        ),
+        ({"message": "Provider returned error", "metadata": {"raw": "prompt is too long"}}, 400),
+    ],
+)
+def test_a_context_that_is_too_long_in_each_providers_words(error, status):
+    failure = failures.from_error(error, status, {})
+    assert (failure.kind, failure.may_resend) == ("context_too_long", False)
+
+
+EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
+
+
+def test_a_quota_that_comes_back_is_a_rate():
+    """OpenAI says this when the money is used up, Google also when a minute is."""
+    assert failures.from_error({"message": EXCEEDED}, 429, {}).kind == "quota_exhausted"
+    google = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": EXCEEDED}
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
+    for said in ({"details": [info]}, {"message": f"{EXCEEDED} Please retry in 34.5s."}):
+        failure = failures.from_error({**google, **said}, 429, {})
+        assert (failure.kind, failure.retry_after) == ("rate_limited", 34.5)
+        assert failure.may_resend
+    openai = {"code": "insufficient_quota", "message": EXCEEDED}
+    assert failures.from_error(openai, 429, {"retry-after": "3"}).kind == "quota_exhausted"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        ('[{"error": {"code": 404, "status": "NOT_FOUND", "message": "m"}}]', "no_such_model", 404),
+        ('{"detail": "Unauthorized"}', "not_authenticated", 401),
+        ('{"message": "Unauthorized", "request_id": "r1"}', "not_authenticated", 401),
+        ('{"object": "error", "message": {"detail": [1]}, "type": "x"}', "bad_request", 422),
+        ('{"error": "model \\"m\\" not found, try pulling it first"}', "no_such_model", 404),
+        ("", "bad_request", 400),
+        ("", "too_large", 413),
+        ("[1, 2]", "server_error", 500),
+        ('{"error": null}', "malformed", 200),
+        ("[" * 10_000, "malformed", 200),
+        ('{"error": NaN}', "malformed", 200),
+    ],
+)
+def test_bodies_of_every_shape(body, kind, status):
+    assert failures.from_body(status, body, {}).kind == kind
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["request-id", "x-request-id", "apim-request-id", "mistral-correlation-id", "x-ds-trace-id"],
+)
+def test_the_providers_id_of_the_request(name):
+    assert failures.from_error({}, 500, {name: "r1"}).request_id == "r1"
+    assert failures.from_error({"request_id": "r2"}, 500, {}).request_id == "r2"
+
+
+PLAIN = ["error", "code", "type", "status", "message", "detail"]
+KEYS = st.sampled_from([*PLAIN, "details", "metadata", "raw", "retryDelay", "reason", "object"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+SAID = st.sampled_from([EXCEEDED, "prompt is too long", "Request too large for m", "sk-abcdef123"])
+ERRORS = st.dictionaries(KEYS, JSON | SAID | st.sampled_from(sorted(failures.CODES)), max_size=6)
+STATUSES = st.one_of(st.none(), st.integers(200, 599))
+
+
+@given(ERRORS, STATUSES, st.sampled_from(["true", "false", "x"]))
+def test_every_error_has_a_kind_and_nothing_leaks(error, status, again):
+    failure = failures.from_error(error, status, {"x-should-retry": again})
+    assert failure.kind in get_args(FailureKind)
+    assert 0 < len(failure.message) <= failures.LONGEST
+    assert "sk-abcdef" not in failure.message
+    assert failure.retry_after is None or 0 < failure.retry_after < float("inf")
+    if failure.kind == "quota_exhausted":
+        assert not failure.may_resend
+    elif again in ("true", "false"):
+        assert failure.may_resend is (again == "true")
+
+
+@given(st.sampled_from(sorted(failures.CODES)), st.sampled_from([200, 400, 429, 500, 503]))
+def test_a_code_says_the_same_whatever_the_status(code, status):
+    """But "bad request", which is the least that an error can say."""
+    kind = failures.from_error({"code": code}, status, {}).kind
+    assert kind == failures.CODES[code] or failures.CODES[code] == "bad_request"
+
+
+@given(JSON, st.integers(200, 599))
+def test_any_body_is_a_failure(value, status):
+    try:
+        body = strict.dumps(value)
+    except ValueError:  # half of a surrogate pair
+        body = ""
+    assert failures.from_body(status, body, {}).kind in get_args(FailureKind)
 
 
 def test_the_providers_own_word_on_a_repeat_is_obeyed():

@@ -5,23 +5,39 @@ import json
 from itertools import pairwise
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.calls import Failure, Message, Opaque, Reply, Request, Text, ToolCall, ToolResult
+from loopwright.calls import (
+    Failure,
+    Media,
+    Message,
+    Opaque,
+    Options,
+    Reply,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from loopwright.errors import BadInput, RealCallForbidden
 from loopwright.models.history import Histories
-from loopwright.models.openai import Assembly, OpenAI, body, write
+from loopwright.models.openai import WIRE, OpenAI, body
+from loopwright.models.openai_reply import Assembly
 from loopwright.models.rehearsal import CallTool, Say
+from loopwright.models.script import Played, Response
 from loopwright.models.sse import Events
-from loopwright.models.wire import Answer, sse, streamed
+from loopwright.models.wire import events as played
+from loopwright.models.wire import sse
 
 REASONING = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAA+/="}
 CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "t", "arguments": "{}"}
 
 
 def sent_of(request):
-    return json.loads(body(request, Histories("openai", write)))
+    return json.loads(body(request, Histories(WIRE))[0])
 
 
 def test_what_is_sent(request_of, weather):
@@ -62,6 +78,66 @@ def test_the_history_goes_back_in_place(request_of):
     assert json.dumps(sent[1]) == json.dumps(REASONING)
 
 
+PARTS_SHOWN = [
+    (
+        Media("image/png", "iVBOR"),
+        {"type": "input_image", "image_url": "data:image/png;base64,iVBOR", "detail": "auto"},
+    ),
+    (
+        Media("image/png", url="https://x.example"),
+        {"type": "input_image", "image_url": "https://x.example", "detail": "auto"},
+    ),
+    (
+        Media("application/pdf", "JVBERi0=", name="report.pdf"),
+        {"type": "input_file", "filename": "report.pdf"}
+        | {"file_data": "data:application/pdf;base64,JVBERi0="},
+    ),
+    (
+        Media("application/pdf", "JVBERi0="),
+        {"type": "input_file", "filename": "document.pdf"}
+        | {"file_data": "data:application/pdf;base64,JVBERi0="},
+    ),
+    (
+        Media("application/pdf", url="https://x.example"),
+        {"type": "input_file", "file_url": "https://x.example"},
+    ),
+    (Media("text/plain", "SMO8", name="note"), {"type": "input_text", "text": "note\n\nHü"}),
+]
+
+
+@pytest.mark.parametrize(("media", "part"), PARTS_SHOWN)
+def test_images_and_documents_are_shown(request_of, media, part):
+    (message,) = sent_of(request_of(Message("user", [media, Text("Look")])))["input"]
+    assert message["content"] == [part, {"type": "input_text", "text": "Look"}]
+
+
+OPTIONS = [
+    (Options(), {}),
+    (Options(tool_choice="required"), {"tool_choice": "required"}),
+    (Options(tool_choice="none"), {"tool_choice": "none"}),
+    (Options(tool_choice="weather"), {"tool_choice": {"type": "function", "name": "weather"}}),
+    (Options(parallel_tools=False), {"parallel_tool_calls": False}),
+    (Options(effort="minimal"), {"reasoning": {"effort": "minimal"}}),
+    (Options(tier="flex"), {"service_tier": "flex"}),
+    (Options(tier="standard_only"), {}),
+    (
+        Options(effort="low", extra={"openai": {"reasoning": {"summary": "auto"}, "store": True}}),
+        {"reasoning": {"effort": "low", "summary": "auto"}, "store": True},
+    ),
+    (Options(extra={"anthropic": {"x": 1}, "openai": {"input": []}}), {}),
+]
+
+
+@pytest.mark.parametrize(("options", "fields"), OPTIONS)
+def test_how_it_is_asked(request_of, weather, options, fields):
+    current = evolve(request_of(tools=(weather,)), model="gpt-6-sol")
+    assert sent_of(evolve(current, options=options)) == sent_of(current) | fields
+
+
+def test_what_a_model_does_not_have_it_does_not_get(request_of):
+    assert "reasoning" not in sent_of(request_of(options=Options(effort="low")))
+
+
 # ------------------------------------------------------------------------------- what comes back
 
 
@@ -89,10 +165,10 @@ def test_items_keep_their_order_and_the_unknown_is_kept(server):
     new = {"type": "brand_new", "id": "x", "deep": {"a": [None]}}
     reply = server(stream(REASONING, message(words("Hi")), CALL, new)).reply("openai")
     assert reply.blocks == (
-        Opaque("openai", REASONING),
+        Opaque("openai", REASONING, "a-model"),
         Text("Hi"),
         ToolCall("call_1", "t"),
-        Opaque("openai", new),
+        Opaque("openai", new, "a-model"),
     )
     assert (reply.finish, reply.model) == ("tool_calls", "served")
 
@@ -146,6 +222,85 @@ def test_a_completed_event_that_says_failed_is_a_failure(server):
     assert server(said).reply("openai").kind == "server_error"
 
 
+PHASED = message(words("Let me look.")) | {"phase": "commentary"}
+ANNOTATED = message(words("So it is.") | {"annotations": [{"type": "url_citation", "url": "x"}]})
+
+
+def test_what_stands_beside_words_is_kept_and_goes_back(server, request_of):
+    refused = message({"type": "refusal", "refusal": "I won't."})
+    reply = server(stream(PHASED, ANNOTATED, refused)).reply("openai")
+    assert reply.blocks == (
+        Text("Let me look.", "openai", {"phase": "commentary"}),
+        Text("So it is.", "openai", {"annotations": [{"type": "url_citation", "url": "x"}]}),
+        Text("I won't.", "openai", {"type": "refusal"}),
+    )
+    said = Message("assistant", reply.blocks)
+    again = sent_of(request_of(Message("user", [Text("Go")]), said, Message("user", [Text("?")])))
+    phased, annotated, refusal = again["input"][1:4]
+    assert (phased["content"], phased["phase"]) == ("Let me look.", "commentary")
+    assert annotated["content"] == [
+        {"type": "output_text", "text": "So it is."}
+        | {"annotations": [{"type": "url_citation", "url": "x"}]}
+    ]
+    assert refusal["content"] == [{"type": "refusal", "refusal": "I won't."}]
+    assert not any("id" in item for item in again["input"])
+
+
+def test_what_stands_beside_a_call_is_kept_and_goes_back(server, request_of):
+    beside = {"namespace": "shop", "caller": {"type": "program", "id": "p"}}
+    reply = server(stream(CALL | beside)).reply("openai")
+    (call,) = reply.tool_calls
+    assert (call.provider, call.extra) == ("openai", beside)
+    said = Message("assistant", reply.blocks)
+    again = sent_of(request_of(Message("user", [Text("Go")]), said))["input"][1]
+    assert beside.items() <= again.items()
+    assert not {"id", "status"} & again.keys()
+
+
+def test_a_refusal_beside_a_call_is_a_refusal(server):
+    refusal = message({"type": "refusal", "refusal": "I won't."})
+    assert server(stream(CALL, refusal)).reply("openai").finish == "refusal"
+
+
+def test_a_call_that_is_not_complete_is_malformed(server):
+    (call,) = server(stream(CALL | {"status": "incomplete"})).reply("openai").tool_calls
+    assert call.malformed == "the call is not complete"
+
+
+def test_a_cancelled_response_is_a_failure(server):
+    for kind in ("response.cancelled", "response.completed"):
+        said = stream(message(words("Hi")), status="cancelled", kind=kind)
+        assert server(said).reply("openai").kind == "server_error"
+
+
+def test_reasoning_that_the_provider_left_out_is_told(server):
+    left_out = [{"id": "r", "type": "reasoning", "action": "removed", "reason": "model_mismatch"}]
+    old = [{"id": "r", "type": "reasoning", "action": "removed", "reason": "turn_boundary"}]
+    reply = server(stream(message(words("Hi")), input_transformations=left_out + old))
+    told = reply.reply("openai").sent.repairs
+    assert told == ("the provider left out reasoning: model_mismatch",)
+
+
+def test_what_comes_is_told_while_it_comes(server, request_of):
+    deltas = [
+        {"type": "response.reasoning_summary_text.delta", "delta": "Hm."},
+        {"type": "response.output_text.delta", "delta": "Hi"},
+        {"type": "response.refusal.delta", "delta": " no"},
+        {"type": "response.output_item.added", "item": CALL},
+        {"type": "response.function_call_arguments.delta", "delta": "{}"},
+    ]
+    pieces = []
+    request = request_of(tell=lambda kind, text: pieces.append((kind, text)))
+    server(b"".join(map(sse, deltas)) + stream(CALL)).reply("openai", request)
+    assert pieces == [
+        ("thinking", "Hm."),
+        ("text", "Hi"),
+        ("text", " no"),
+        ("tool_call", "t"),
+        ("tool_call", "{}"),
+    ]
+
+
 @pytest.mark.parametrize(
     "output", [7, [7], [{"no": "type"}], [{"type": "message"}], [{"type": "function_call"}]]
 )
@@ -173,7 +328,8 @@ amounts = st.integers(0, 10**9)
 
 @given(amounts, amounts, amounts, amounts, amounts)
 def test_buckets_sum_to_what_the_provider_counted(fresh, read, written, visible, thought):
-    from loopwright.models import anthropic, openai
+    from loopwright.models import anthropic_reply as anthropic
+    from loopwright.models import openai_reply as openai
 
     details = {"cached_tokens": read, "cache_write_tokens": written}
     total = {"input_tokens": fresh + read + written, "output_tokens": visible + thought}
@@ -205,7 +361,7 @@ def test_a_missing_or_absurd_usage_is_unknown(server, usage):
 # ------------------------------------------------------------------------------ for every stream
 
 PARTS = [Say("Grüße 🙂 aus Ulm", thinking="hm"), CallTool("weather", {"city": "Ulm"})]
-WHOLE = b"".join(streamed("openai", Answer(PARTS, "m", 400)))
+WHOLE = b"".join(map(sse, played("openai", Played(Response(PARTS), "m", Usage(100)), {})))
 
 
 def read(chunks) -> Reply | Failure:

@@ -13,10 +13,26 @@ import anthropic
 import openai
 import pytest
 
-from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult
-from loopwright.models.rehearsal import CallTool, Rehearsal, Say, SeenRequest, faults
+from loopwright.calls import (
+    Failure,
+    Message,
+    Opaque,
+    Options,
+    Reply,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from loopwright.models.rehearsal import Block, CallTool, Rehearsal, Say, SeenRequest, faults
 
 TASK = "Look up yesterday's weather in Ulm and write a promotion that fits it."
+
+
+@pytest.fixture(params=["anthropic", "openai", "chat"])
+def wire(request):
+    """Each of the three wires."""
+    return request.param
 
 
 def test_a_text_comes_back_whole(wire, request_of):
@@ -29,27 +45,70 @@ def test_a_text_comes_back_whole(wire, request_of):
     assert reply.first_token > 0
 
 
-def test_the_sdks_own_methods_understand_it(monkeypatch):
-    with Rehearsal(lambda seen: CallTool("weather", {"city": seen.opening})) as rehearsal:
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "Ulm"}]}
+
+
+@pytest.fixture
+def asked_for(monkeypatch):
+    """A rehearsal that calls a tool with what it is asked for, to which the SDKs are led."""
+    script = lambda seen: CallTool("weather", {"city": seen.opening}, "Hm.")  # noqa: E731
+    with Rehearsal(script) as rehearsal:
         for name, value in rehearsal.environment.items():
             monkeypatch.setenv(name, value)
-        with anthropic.Anthropic() as client:
-            asked = {
-                "model": "m",
-                "max_tokens": 9,
-                "messages": [{"role": "user", "content": "Ulm"}],
-            }
-            message = client.messages.create(**asked)
-            with client.messages.stream(**asked) as stream:
-                streamed = stream.get_final_message()
-        with openai.OpenAI() as client:
-            response = client.responses.create(model="m", input="Ulm")
-            final = list(client.responses.create(model="m", input="Ulm", stream=True))[-1].response
-    assert message.content[0].input == streamed.content[0].input == {"city": "Ulm"}
+        yield rehearsal
+
+
+def test_anthropics_own_methods_understand_it(asked_for):
+    asked = {**ASKED, "max_tokens": 9}
+    with anthropic.Anthropic() as client:
+        message = client.messages.create(**asked)
+        with client.messages.stream(**asked) as stream:
+            streamed = stream.get_final_message()
+        counted = client.messages.count_tokens(**ASKED)
+        models = [model.id for model in client.models.list()]
+        described = client.models.retrieve(models[0])
+        with pytest.raises(anthropic.NotFoundError):
+            client.models.retrieve("none")
+    assert message.content[1].input == streamed.content[1].input == {"city": "Ulm"}
+    assert message.content[0].signature == streamed.content[0].signature
     assert message.stop_reason == streamed.stop_reason == "tool_use"
-    assert json.loads(response.output[0].arguments) == {"city": "Ulm"}
-    assert final.output[0].arguments == response.output[0].arguments
-    assert final.usage.output_tokens == response.usage.output_tokens
+    assert message.usage == streamed.usage
+    assert counted.input_tokens == message.usage.input_tokens
+    assert described.max_tokens >= 64_000
+    assert {seen.wire for seen in asked_for.requests} == {"anthropic"}
+
+
+def test_openais_own_methods_understand_responses(asked_for):
+    with openai.OpenAI() as client:
+        response = client.responses.create(model="m", input="Ulm")
+        with client.responses.stream(model="m", input="Ulm") as stream:
+            streamed = stream.get_final_response()
+        counted = client.responses.input_tokens.count(model="m", input="Ulm")
+        models = [model.id for model in client.models.list()]
+        assert client.models.retrieve(models[-1]).id == models[-1]
+        with pytest.raises(openai.NotFoundError):
+            client.models.retrieve("none")
+    assert json.loads(response.output[1].arguments) == {"city": "Ulm"}
+    assert streamed.output[0].summary[0].text == response.output[0].summary[0].text == "Hm."
+    assert streamed.output[1].arguments == response.output[1].arguments
+    assert streamed.usage == response.usage
+    assert counted.input_tokens == response.usage.input_tokens
+    assert {seen.wire for seen in asked_for.requests} == {"openai"}
+
+
+def test_openais_own_methods_understand_completions(asked_for):
+    with openai.OpenAI() as client:
+        completion = client.chat.completions.create(**ASKED)
+        with client.chat.completions.stream(**ASKED) as stream:
+            streamed = stream.get_final_completion()
+        counts = {"include_usage": True}
+        *_, last = client.chat.completions.create(**ASKED, stream=True, stream_options=counts)
+    (called,) = completion.choices[0].message.tool_calls
+    (again,) = streamed.choices[0].message.tool_calls
+    assert (called.id, called.function.name) == (again.id, again.function.name)
+    assert json.loads(again.function.arguments) == {"city": "Ulm"}
+    assert completion.choices[0].finish_reason == streamed.choices[0].finish_reason == "tool_calls"
+    assert (last.choices, last.usage) == ([], completion.usage)
 
 
 def test_the_script_sees_who_asks_and_what_was_said(wire, request_of, weather):
@@ -128,10 +187,20 @@ def test_one_provider_serves_many_event_loops(wire, request_of):
     assert len(provider._clients._open) == 0
 
 
-def test_what_is_no_known_path_is_not_found():
+@pytest.mark.parametrize(
+    ("path", "data", "status"),
+    [
+        ("/nothing", b'{"a": 1}', 404),
+        ("/v1/messages", b"[]", 400),
+        ("/v1/messages", None, 404),
+        ("/v1/models/a/b", None, 404),
+    ],
+)
+def test_what_is_no_known_path_is_not_found(path, data, status):
     with Rehearsal([]) as rehearsal, pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"{rehearsal.url}/nothing", data=b'{"a": 1}')
-    assert caught.value.code == 404
+        urllib.request.urlopen(rehearsal.url + path, data=data)
+    assert caught.value.code == status
+    assert rehearsal.requests == []
     caught.value.close()
 
 
@@ -187,6 +256,79 @@ def test_it_runs_as_a_program():
         assert process.wait(10) == 0
     assert lines[0].startswith("export ANTHROPIC_BASE_URL=http://127.0.0.1:")
     assert "OPENAI_API_KEY=" in lines[1]
+
+
+OWN = {
+    "anthropic": {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"q": 1}},
+    "openai": {"type": "brand_new", "id": "x_1", "anything": {"goes": [1, None]}},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_block_of_the_providers_own_goes_back_as_it_came(name, request_of):
+    result = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+    own = [OWN[name], *([result] if name == "anthropic" else [])]
+    with Rehearsal([[*map(Block, own), "Well."], "Yes."]) as rehearsal:
+        provider = getattr(rehearsal, name)()
+
+        async def both():
+            reply = await provider.reply(request_of())
+            said = Message("user", [Text("Hello")]), Message("assistant", reply.blocks)
+            await provider.reply(request_of(*said, Message("user", [Text("Sure?")])))
+            return reply
+
+        reply = asyncio.run(both())
+    assert [block.data for block in reply.blocks if isinstance(block, Opaque)] == own
+    sent = json.dumps(rehearsal.requests[1].body)
+    assert all(json.dumps(block) in sent for block in own)
+
+
+TIERS = {"anthropic": ("auto", "standard"), "openai": ("flex", "flex"), "chat": ("flex", "flex")}
+
+
+def test_the_tier_that_is_asked_for_is_served(wire, request_of):
+    asked, served = TIERS[wire]
+    with Rehearsal(["Hello."]) as rehearsal:
+        request = request_of(options=Options(tier=asked))
+        reply = asyncio.run(getattr(rehearsal, wire)().reply(request))
+    assert (rehearsal.requests[0].body["service_tier"], reply.tier) == (asked, served)
+
+
+LONG = "Standing orders. " * 500
+
+
+def test_a_prefix_that_was_read_before_comes_from_the_cache(wire, request_of, weather):
+    with Rehearsal(lambda seen: "Yes.") as rehearsal:
+        provider = getattr(rehearsal, wire)()
+
+        async def conversation():
+            said, used = [], []
+            for question in ("Is it?", "Really?", "Truly?"):
+                said.append(Message("user", [Text(question)]))
+                request = request_of(*said, system=LONG, tools=(weather,))
+                reply = await provider.reply(request)
+                said.append(Message("assistant", reply.blocks))
+                used.append(reply.usage)
+            return used
+
+        first, second, third = asyncio.run(conversation())
+    assert first.cache_read == 0
+    assert second.cache_read == first.cache_write_short >= len(LONG) // 4
+    assert third.cache_read == second.cache_read + second.cache_write_short
+
+
+def test_a_notebook_opens_and_closes_it(wire, request_of):
+    rehearsal = Rehearsal(["Hello.", "Hello again."]).start()
+    reply = asyncio.run(getattr(rehearsal, wire)().reply(request_of()))
+    assert reply.text == "Hello."
+    assert repr(rehearsal) == f"<Rehearsal, at {rehearsal.url}, 1 requests seen>"
+    rehearsal.stop()
+    rehearsal.stop()
+    assert repr(rehearsal) == "<Rehearsal, closed, 1 requests seen>"
+
+
+def test_one_that_was_never_opened_can_be_closed():
+    Rehearsal([]).stop()
 
 
 def test_a_hanging_server_closes_at_once(wire, request_of):

@@ -1,0 +1,100 @@
+"""What the options of a call ask of a provider that has its own price: tier, place, extras."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from loopwright.calls import Options
+from loopwright.models import strict
+from loopwright.models.prices import vendor
+
+STANDARD = frozenset({"", "default", "standard", "standard_only"})
+"""The tiers that have the list price."""
+
+TIERS: Mapping[str, frozenset[str]] = {
+    "anthropic": frozenset({"auto", "standard_only"}),
+    "openai": frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"}),
+}
+"""The tiers that a provider can be asked for; any other one is not sent to it. From the types of
+`service_tier` in the SDKs."""
+
+LISTED = frozenset({("anthropic", "auto"), ("anthropic", "priority"), ("openai", "scale")})
+"""What was bought ahead has no price a token: platform.claude.com/docs/en/api/service-tiers, and
+openai.com/api-scale-tier."""
+
+ANY_TIER = frozenset({("openai", "auto")})
+"""The project's settings say which: the type of `service_tier` in the openai SDK."""
+
+_US_PERCENT = 110
+"""Of each price, for inference in the United States alone: the page "Pricing" of
+platform.claude.com/docs, section "Data residency"."""
+
+_UNBOUNDED = frozenset(
+    {"fallbacks", "mcp_servers", "models", "plugins", "route", "web_search_options"}
+)
+"""What other servers or models do at the account's cost, by its name in a request's body:
+Anthropic's fallbacks and MCP connector, OpenRouter's plugins and routes, Chat's web search."""
+
+_OWN_TOOLS = frozenset({None, "function", "custom"})
+"""Types of tools that the provider does not run by itself."""
+
+
+@frozen
+class Terms:
+    """What a call is asked at: its tier, its most output tokens, the input tokens that its extras
+    add, the percentage of the price, whether it writes to the cache for `long`, and what has no
+    bound, or ``""``."""
+
+    tier: str
+    output: int
+    input: int = 0
+    percent: int = 100
+    long: bool = False
+    unbounded: str = ""
+
+
+def terms(provider: str, options: Options, max_tokens: int) -> Terms:
+    """What a call of `max_tokens` to `provider` is asked at, if it is asked with `options`.
+
+    >>> terms("openai", Options(extra={"openai": {"service_tier": "flex"}}), 100)
+    Terms(tier='flex', output=100, input=23, percent=100, long=False, unbounded='')
+    """
+    extra = options.extra.get(provider, {})
+    written = strict.dumps(extra) if extra else ""
+    return Terms(
+        tier=_tier(extra, options.tier if options.tier in TIERS.get(vendor(provider), ()) else ""),
+        output=_output(extra, max_tokens),
+        input=len(written.encode(errors="replace")),
+        percent=percent(provider, extra.get("inference_geo")),
+        long='"ttl":' in written,
+        unbounded=next(filter(None, (_unbounded(key, extra[key]) for key in extra)), ""),
+    )
+
+
+def percent(provider: str, place: Any) -> int:
+    """How much of the price is to be paid for inference at `place`."""
+    return _US_PERCENT if (provider, place) == ("anthropic", "us") else 100
+
+
+def _tier(extra: Mapping[str, Any], tier: str) -> str:
+    if extra.get("speed") == "fast":
+        return "fast"
+    return str(extra.get("service_tier") or tier)
+
+
+def _output(extra: Mapping[str, Any], max_tokens: int) -> int:
+    names = ("max_tokens", "max_output_tokens", "max_completion_tokens")
+    given = [_count(extra.get(name)) for name in names]
+    return max(max_tokens, *given) * max(1, _count(extra.get("n")))
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _unbounded(key: str, value: Any) -> str:
+    if key == "tools":
+        kinds = [tool.get("type") for tool in value if isinstance(tool, Mapping)]
+        return next((str(kind) for kind in kinds if kind not in _OWN_TOOLS), "")
+    return key if key in _UNBOUNDED and value else ""

@@ -1,0 +1,112 @@
+"""How a tool is called: with its arguments, key and place, and what is made of what it gives."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import evolve, frozen
+
+from loopwright.calls import Answer, Cost, Failure, ModelCall, ToolCall, ToolResult
+from loopwright.codec import digest
+from loopwright.errors import BadInput, Mismatch
+from loopwright.run import Run
+from loopwright.task import Tool
+
+TIMEOUT = 600.0
+"""Seconds for a whole model call where nothing else is said: what both SDKs take for one read."""
+
+LARGEST_RESULT = 50_000
+"""Characters of a tool's result that the model is shown: some 12,000 tokens, a tenth of the
+smallest context window in use."""
+
+
+@frozen
+class Place:
+    """Where a tool that asks for it is called: in which run, by which call, and by which loop."""
+
+    run: Run
+    call: ToolCall
+    loop: Any
+
+
+@frozen
+class Billed:
+    """What a tool gives that had to pay for it: the value, and the cost in nano-dollars."""
+
+    value: Any
+    nano: int
+
+
+class StillWaiting(Exception):
+    """A tool cannot go on before a person has answered: the run waits, and calls it again then."""
+
+
+@frozen
+class Used:
+    """What a tool call came to, and what it has cost."""
+
+    result: ToolResult
+    cost: Cost = Cost()
+
+
+Use = Callable[[Tool, tuple[Any, ...], dict[str, Any], float], Awaitable[Any]]
+"""Calls a tool's function with these arguments, within so many seconds."""
+
+
+async def used(run: Run, call: ToolCall, loop: Any, use: Use) -> Used | Answer | Failure:
+    """Call the tool, or ask it whether the call happened, or take it back, as `call` says."""
+    assert run.task is not None
+    tool: Any = run.task.tools[call.name]
+    if call.purpose != "call":
+        tool = getattr(tool, call.purpose)
+        known = tool.spec.schema.get("properties", {})
+        call = evolve(call, arguments={n: v for n, v in call.arguments.items() if n in known})
+    value = await _value(run, call, tool, loop, use)
+    if value is None and call.purpose == "reconcile":
+        return Answer("did not happen", by=call.name)
+    return value if isinstance(value, Failure) else _shown(tool, value)
+
+
+async def _value(run: Run, call: ToolCall, tool: Any, loop: Any, use: Use) -> Any:
+    """The arguments are the tool's own: it may keep or change them."""
+    key = digest(run.run_id, call.id, call.arguments) if getattr(tool, "wants_key", 0) else ""
+    try:
+        args, kwargs = tool.bind(call.arguments, key)
+    except Mismatch as mismatch:
+        return Failure("tool_error", "\n".join(mismatch.problems))
+    if getattr(tool, "wants_place", False):
+        kwargs["place"] = Place(run, call, loop)
+    return await use(tool, args, kwargs, timeout(run, call))
+
+
+def _shown(tool: Any, value: Any) -> Used | Failure:
+    value, nano = (value.value, value.nano) if isinstance(value, Billed) else (value, 0)
+    try:
+        content = shortened(tool.render(value), LARGEST_RESULT)
+    except BadInput as error:
+        return Failure("tool_error", f"the tool returned what cannot be shown: {error}")
+    outside = "outside" in getattr(tool, "labels", ())
+    return Used(ToolResult("", content, outside=outside), Cost(nano, nano))
+
+
+def timeout(run: Run, call: ModelCall | ToolCall) -> float:
+    """The seconds that `call` may take: its own limit, and what is left of the run's."""
+    left: float = run.limits.get("seconds", float("inf")) - run.seconds
+    return max(0.001, min(_own_timeout(run, call), left))
+
+
+def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
+    if call.timeout is not None:
+        return call.timeout
+    if isinstance(call, ToolCall) and run.task and call.name in run.task.tools:
+        return run.task.tools[call.name].timeout
+    return TIMEOUT
+
+
+def shortened(text: str, most: int) -> str:
+    """`text`, or its beginning and end with a note of what was left out in between."""
+    if len(text) <= most:
+        return text
+    head, tail = text[: most * 3 // 4], text[-most // 4 :]
+    left_out = len(text) - len(head) - len(tail)
+    note = f"[… {left_out} of {len(text)} characters left out, digest of all {digest(text)} …]"
+    return f"{head}\n{note}\n{tail}"

@@ -1,0 +1,129 @@
+"""Agents that hand a task on to each other, along the edges of a table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright import BadInput, Budget, Log, Loop, Outcome, Task
+from loopwright.events import Decided, Intended
+from loopwright.models import Scripted
+from loopwright.tools.delegate import Delegate, delegate
+from loopwright.tools.team import HandOff, Team
+
+EDGES = {
+    "planner": ["coder"],
+    "coder": ["reviewer"],
+    "reviewer": ["tester", "coder"],
+    "tester": ["done", "coder"],
+}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "runs.db", "process")
+
+
+def to(name: str, message: str) -> str:
+    return json.dumps({"to": name, "message": message})
+
+
+def agent(name: str, *answers: str) -> Delegate:
+    model = Scripted(list(answers), name=name)
+    task = Task(f"You are the {name}.\n{{message}}", output=HandOff, name=name)
+    return delegate(task, Loop(model), usd=0, name=name)
+
+
+def team(rounds: int = 10, **answers: list[str]) -> Team:
+    agents = {name: agent(name, *answers.get(name, [])) for name in EDGES}
+    return Team(agents, EDGES, rounds)
+
+
+def called(run: Any) -> list[str]:
+    return [
+        e.call.name for e in run.events if isinstance(e, Intended) and hasattr(e.call, "arguments")
+    ]
+
+
+STRAIGHT: dict[str, list[str]] = {
+    "planner": [to("coder", "Add it up.")],
+    "coder": [to("reviewer", "def add(): ..."), to("reviewer", "def add(a, b): return a + b")],
+    "reviewer": [to("coder", "It has no body."), to("tester", "Looks good.")],
+    "tester": [to("done", "All tests pass.")],
+}
+
+
+def test_the_work_goes_along_the_edges(log: Log) -> None:
+    crew = team(**STRAIGHT)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert (run.outcome, run.output) == (Outcome.accepted, "All tests pass.")
+    assert called(run) == ["planner", "coder", "reviewer", "coder", "reviewer", "tester"]
+    second = [e.call for e in run.events if isinstance(e, Intended)][7]
+    assert second.arguments["message"].endswith("[reviewer] It has no body.")  # type: ignore[union-attr]
+    assert len(log.runs()) == 7
+
+
+def test_a_hand_off_outside_of_the_table_is_refused_and_told(log: Log) -> None:
+    answers = {**STRAIGHT, "planner": [to("tester", "Test it!"), to("coder", "Add it up.")]}
+    crew = team(**answers)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert run.outcome is Outcome.accepted
+    (refused,) = [e for e in run.events if isinstance(e, Decided) and e.policy == "Edges"]
+    why = "planner may hand off to coder, and not to tester"
+    assert refused.decision.why == why  # type: ignore[union-attr]
+    assert called(run)[:3] == ["planner", "planner", "coder"]
+    asked = crew.agents["planner"].loop.providers["planner"].requests[1]  # type: ignore[attr-defined]
+    assert why in asked.messages[0].text
+
+
+def test_one_to_nobody_is_told_too(log: Log) -> None:
+    answers = {**STRAIGHT, "planner": [to("boss", "Done?"), to("coder", "Add it up.")]}
+    crew = team(**answers)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert run.outcome is Outcome.accepted
+    assert "There is no tool 'boss'" in run.decisions[0].decision.why  # type: ignore[union-attr]
+
+
+def test_done_only_by_who_may_say_so(log: Log) -> None:
+    answers = {**STRAIGHT, "planner": [to("done", "That was easy."), to("coder", "Add it up.")]}
+    crew = team(**answers)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert run.output == "All tests pass."
+    assert called(run)[:3] == ["planner", "planner", "coder"]
+
+
+def test_rounds_are_capped(log: Log) -> None:
+    again = [to("reviewer", "Here."), to("reviewer", "Here."), to("reviewer", "Here.")]
+    no = [to("coder", "No."), to("coder", "No."), to("coder", "No.")]
+    crew = team(4, **{**STRAIGHT, "coder": again, "reviewer": no})
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert called(run) == ["planner", "coder", "reviewer", "coder"]
+    assert run.output is not None
+    assert "after 4 hand-offs" in run.output
+
+
+def test_an_agent_that_ends_badly_ends_the_work(log: Log) -> None:
+    crew = team(planner=["no JSON"])
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert run.output is not None
+    assert run.output.startswith("planner ended as rejected")
+
+
+def test_a_team_stands_under_policies_like_any_loop(log: Log) -> None:
+    crew = team(**STRAIGHT)
+    run = crew.loop(log=log, policies=[Budget(tool_calls=2)]).run_now(crew.task("Write add."))
+    assert run.outcome is Outcome.exhausted
+    assert called(run) == ["planner", "coder"]
+
+
+@pytest.mark.parametrize(
+    ("edges", "said"),
+    [
+        ({"planner": ["nobody"]}, "the edges name 'nobody', which is no agent of the team"),
+        ({}, "a team needs edges"),
+    ],
+)
+def test_edges_that_lead_nowhere(edges: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        Team({name: agent(name) for name in EDGES}, edges)

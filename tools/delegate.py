@@ -1,0 +1,138 @@
+"""`delegate`: an agent as a tool. A task is carried out by a loop of its own, inside the call."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from attrs import field, frozen
+
+from loopwright.api import Loop
+from loopwright.budget import Budget
+from loopwright.calls import Effect, Quote, ToolSpec
+from loopwright.decisions import Ask, Decision, Refuse, Stop
+from loopwright.errors import BadInput, Mismatch
+from loopwright.events import Ceiling
+from loopwright.log.ledger import nano
+from loopwright.outcome import Outcome
+from loopwright.policy import Policies, Policy
+from loopwright.run import Run
+from loopwright.task import Task
+from loopwright.use import Billed, Place, StillWaiting
+
+
+def delegate(
+    task: Task, loop: Loop, *, usd: Decimal | str | int, name: str = "", description: str = ""
+) -> "Delegate":
+    """A tool that has `task` carried out by `loop`, as a run of its own below the calling one.
+
+    The inputs of the prompt are the tool's parameters, as texts. The child is linked in the log of
+    the calling run, goes on with it after a crash, and asks the same people. It may spend `usd`,
+    which is reserved when it is called; it may not work longer than the calling run, and what that
+    run's policies stop, refuse or ask about they stop, refuse or ask about here, too.
+
+    Raises `BadInput` for an amount that is none, and for a name that no tool can have.
+
+    >>> from loopwright.models import Scripted
+    >>> poet = delegate(Task("Write about {topic}."), Loop(Scripted(["Oh!"])), usd=1, name="poet")
+    >>> boss = Loop(Scripted([ToolCall("1", "poet", {"topic": "rain"}), "Done."]))
+    >>> from loopwright import Budget
+    >>> boss.run_now(Task("Have a poem written.", tools=[poet], limits=Budget(usd=2))).output
+    'Done.'
+    """
+    name = name or "_".join(task.title.lower().split())[:40]
+    if not name.replace("_", "").replace("-", "").isalnum():
+        raise BadInput(f"a delegate cannot be called {name!r}: give name= of letters, digits, _ -")
+    texts = {one: {"type": "string"} for one in task.fields}
+    schema = {
+        "type": "object",
+        "properties": texts,
+        "required": list(texts),
+        "additionalProperties": False,
+    }
+    said = description or f"Has this done by somebody else, and gives the result: {task.title}"
+    high = nano(usd)
+    return Delegate(task, loop, ToolSpec(name, said, schema), Quote(0, high))
+
+
+@frozen(eq=False)
+class Delegate:
+    """An agent as a tool; `delegate` makes them."""
+
+    task: Task
+    loop: Loop = field(repr=False)
+    spec: ToolSpec
+    quote: Quote
+    effect: Effect = "idempotent"
+    timeout: float = 3600.0
+    asynchronous: bool = True
+    wants_place: bool = True
+
+    def bind(
+        self, arguments: Mapping[str, Any], key: str = ""
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs of the child. Raises `Mismatch` for a missing or unknown one, or no text."""
+        names = self.task.fields
+        wrong = [f"{name}: Field required" for name in names if name not in arguments]
+        wrong += [f"{name}: Unexpected argument" for name in arguments if name not in names]
+        wrong += [
+            f"{name}: Input should be a text"
+            for name in names
+            if not isinstance(arguments.get(name, ""), str)
+        ]
+        if wrong:
+            raise Mismatch(wrong)
+        return (), {"inputs": dict(arguments)}
+
+    def render(self, value: Any) -> str:
+        """What the calling model reads of how the child ended."""
+        return json.dumps(value, ensure_ascii=False)
+
+    async def function(self, inputs: Mapping[str, Any], place: Place) -> Billed:
+        """Carry the child out, or go on with it. Raises `StillWaiting` while it waits."""
+        run_id = f"{place.run.run_id}.{place.call.id}"
+        child = await self._inside(place).run_as(run_id, self.task, inputs, parent=place.run.run_id)
+        if child.outcome is Outcome.waiting:
+            raise StillWaiting(f"run {run_id} asks: {child.why}")
+        said = {"outcome": child.outcome, "output": child.output_data}
+        if child.outcome is not Outcome.accepted:
+            said["why"] = child.why
+        return Billed(said, child.spent.at_most)
+
+    def _inside(self, place: Place) -> Loop:
+        """The child's loop, under the eyes of the calling one, and inside its limits."""
+        mine, theirs, left = self.loop, place.loop, _left(place.run)
+        slice_ = Budget(usd=Decimal(self.quote.high) / 10**9, seconds=left)
+        return Loop(
+            mine.model,
+            policies=[Under(theirs.policies), *mine.policies, slice_],
+            log=theirs.log,
+            providers=list(mine.providers.values()),
+            ask=mine.ask or theirs.ask,
+            watch=mine.watch or theirs.watch,
+            ports=mine.ports,
+        )
+
+
+def _left(run: Run) -> float | None:
+    """The working time that the calling run has left, in seconds."""
+    limit = run.limits.get("seconds")
+    return None if limit is None else max(0.0, limit - run.seconds)
+
+
+@frozen(str=False)
+class Under(Policy):
+    """The policies of the calling run: before a call they may stop, refuse or ask, and no more."""
+
+    policies: tuple[Policy, ...]
+
+    @property
+    def ceilings(self) -> tuple[Ceiling, ...]:
+        """The shared ceilings of the calling run hold for its children, too."""
+        return tuple(one for policy in self.policies for one in getattr(policy, "ceilings", ()))
+
+    def decide(self, run: Run) -> Decision | None:
+        if run.moment != "call":
+            return None
+        decision = Policies(self.policies).decide(run)
+        return decision if isinstance(decision, Stop | Refuse | Ask) else None

@@ -1,0 +1,98 @@
+"""A SQLite connection on which a model may work: what its statements may do, and how much."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from loopwright.errors import BadInput
+
+_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+_WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
+
+_DENIED = {"load_extension", "fts3_tokenizer", "edit", "readfile", "writefile", "lsmode", "eval"}
+"""Functions that load code, follow pointers, start programs or open files, where they exist:
+sqlite.org/security.html and the extensions of its shell."""
+
+_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info"} | {
+    "index_xinfo",
+    "foreign_key_list",
+    "data_version",
+    "user_version",
+    "compile_options",
+}
+"""Pragmas that only tell. Where they take an argument, it names a table or an index, except
+`user_version`, which would be set by it."""
+
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 10_000_000,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 200,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 50,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 1_000,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+"""sqlite.org/security.html advises low limits for the statements of strangers: a value of 10 MB
+holds whatever a log has, the rest is a tenth of the defaults or less."""
+
+_STEPS = 2_000
+"""Steps of SQLite's machine between two looks at the clock: some 50 µs."""
+
+
+@contextmanager
+def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iterator[None]:
+    """As long as this is open, statements on `connection` can only read, or also `write` rows.
+
+    No statement can attach a file, change a setting or the schema, load an extension or run longer
+    than `seconds`. All that is written is one transaction, which an error takes back.
+    """
+    try:
+        limits = [(kind, connection.setlimit(kind, most)) for kind, most in _LIMITS.items()]
+    except sqlite3.ProgrammingError:
+        raise BadInput(
+            "the connection belongs to another thread: open it with check_same_thread=False, or "
+            "give the path of the file"
+        ) from None
+    deadline = time.monotonic() + seconds
+    isolation, connection.isolation_level = connection.isolation_level, None
+    connection.execute(f"pragma query_only = {'off' if write else 'on'}")
+    connection.execute("begin immediate" if write else "begin")
+    connection.set_authorizer(_writer if write else _reader)
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    done = False
+    try:
+        yield
+        done = True
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            raise TimeoutError(f"the query took longer than {seconds:g} s") from None
+        raise
+    finally:
+        _released(connection)
+        connection.execute("commit" if done else "rollback")
+        connection.execute("pragma query_only = off")
+        connection.isolation_level = isolation
+        for kind, most in limits:
+            connection.setlimit(kind, most)
+
+
+def _released(connection: sqlite3.Connection) -> None:
+    connection.set_authorizer(None)
+    connection.set_progress_handler(None, 0)
+
+
+def _reader(action: int, one: str | None, two: str | None, *_: Any) -> int:
+    if action in _READS or (action == sqlite3.SQLITE_FUNCTION and two not in _DENIED):
+        return sqlite3.SQLITE_OK
+    tells = one in _PRAGMAS and (two is None or one != "user_version")
+    return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_PRAGMA and tells else sqlite3.SQLITE_DENY
+
+
+def _writer(action: int, one: str | None, two: str | None, *rest: Any) -> int:
+    """Rows of any table but those in which SQLite keeps the schema."""
+    if action in _WRITES and not (one or "").startswith("sqlite_"):
+        return sqlite3.SQLITE_OK
+    return _reader(action, one, two, *rest)
