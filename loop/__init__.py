@@ -4,6 +4,7 @@
 it out, `Run` is what happened, and the log of it is a SQLite file.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from loopwright.budget import Budget, unlimited
@@ -25,6 +26,8 @@ from loopwright.task import Task
 if TYPE_CHECKING:
     from loopwright.api import Loop
     from loopwright.log.store import Log
+    from loopwright.quality import quality
+    from loopwright.whatif import whatif
 
 __version__ = "0.1.0"
 
@@ -48,18 +51,19 @@ __all__ = [
     "RunNotFound",
     "RunTaken",
     "Task",
+    "quality",
     "unlimited",
+    "whatif",
 ]
 
 
+_HOMES = {"Loop": "api", "Log": "log.store", "quality": "quality", "whatif": "whatif"}
+"""They load asyncio and SQLite, which a module of policies does not need."""
+
+
 def __getattr__(name: str) -> Any:
-    """`Loop` and `Log` load asyncio and SQLite, which a module of policies does not need."""
-    if name == "Loop":
-        from loopwright.api import Loop
-
-        return Loop
-    if name == "Log":
-        from loopwright.log.store import Log
-
-        return Log
-    raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+    found = getattr(import_module(f"loopwright.{_HOMES[name]}"), name)
+    globals()[name] = found  # the submodule of the same name would take its place later
+    return found

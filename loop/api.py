@@ -30,6 +30,7 @@ from loopwright.events import Ceiling, Ended, Event, Resumed, Setting, Started
 from loopwright.fold import blank
 from loopwright.house import Changed, Doubt, Fitting, Retries
 from loopwright.inspect import name_of
+from loopwright.lint import Forecast, lint
 from loopwright.live import Live
 from loopwright.log.file import Durability
 from loopwright.log.kept import KeptResults
@@ -92,7 +93,8 @@ class Loop:
     `ask` answers questions to a person while the run goes on; without it such a run waits.
     `watch` is called with the run and each event, and with each `Delta` while a model speaks;
     ``watch=True`` shows the progress in the terminal or the notebook. `durability` is that of the
-    `Log`. `ports` wrap the port through which calls go, the first one innermost.
+    `Log`. `ports` wrap the port through which calls go, the first one innermost. With
+    `strict` a run in which `lint` finds an error is refused before it begins.
 
     Raises `BadInput` for a model, a provider or a policy that cannot work, `LogError` for a log.
 
@@ -112,6 +114,7 @@ class Loop:
         watch: Watch | bool | None = None,
         durability: Durability = "power",
         ports: Sequence[Wrap] = (),
+        strict: bool = False,
     ) -> None:
         named = {provider.name: provider for provider in providers}
         if not isinstance(model, str):
@@ -128,6 +131,7 @@ class Loop:
         self.ask = ask
         self.watch = _watch(watch)
         self.ports = tuple(ports)
+        self.strict = strict
         for name in (model, *_models(self.policies)):
             self._checked(name)
 
@@ -143,6 +147,8 @@ class Loop:
 
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
+        if self.strict:
+            self.lint(task, **inputs).check()
         port = self._port()
         return self._begun(task, inputs, run_id(port), "", port)
 
@@ -164,6 +170,14 @@ class Loop:
         house = self._house(task)
         event = evolve(self._started(task, inputs, house, port), run=run_id, parent=parent)
         return self._carried(blank(run_id, task), house.policies, port, event)
+
+    def lint(self, task: Task, /, **inputs: Any) -> Forecast:
+        """What `task` may cost at most, and what is wrong with the policies, without running it.
+
+        ``print(loop.lint(task))`` shows it.
+        """
+        there = bool(self.ask or self.log)
+        return lint(self.policies, task, self.model, inputs=inputs, answered=there)
 
     async def live(
         self, task: Task, /, **inputs: Any
@@ -377,11 +391,13 @@ def _asked_by(task: Task) -> Iterator[str]:
 
 
 def _goes_on(run: Run, setting: Setting) -> bool:
-    """An exhausted run goes on if its limits have changed, else it would only end again."""
+    """An exhausted run goes on if its limits have changed, else it would only end again; what a
+    shared ceiling has left may have changed by itself."""
     if run.unwinding and run.outcome not in (None, Outcome.waiting, Outcome.cancelled):
         return False
     if run.outcome is Outcome.exhausted:
-        return dict(run.setting.limits) != dict(setting.limits)
+        changed = run.setting.ceilings != setting.ceilings or bool(run.declined)
+        return changed or dict(run.setting.limits) != dict(setting.limits)
     return run.outcome in (None, Outcome.waiting, Outcome.cancelled)
 
 

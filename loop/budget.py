@@ -9,10 +9,10 @@ import attrs
 from attrs import field, frozen
 
 from loopwright.calls import NANO, Call, ModelCall, Sleep, ToolCall
+from loopwright.ceiling import asked, covers
 from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
-from loopwright.log.ledger import asked, covers
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
 from loopwright.run import Run
@@ -123,6 +123,8 @@ class Budget(Policy):
 
 def _over_time(budget: Budget, run: Run) -> str | None:
     if budget.seconds is None:
+        return None
+    if isinstance(run.call, Sleep) and run.call.idle:
         return None
     if isinstance(run.call, Sleep) and run.seconds + run.call.seconds > budget.seconds:  # type: ignore[operator]
         return (

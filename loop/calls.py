@@ -287,11 +287,15 @@ class Question:
 
 @frozen
 class Sleep:
-    """Nothing happens for `seconds`; then the call `about` is due again."""
+    """Nothing happens for `seconds`; then the call `about` is due again.
+
+    An `idle` one waits for its turn, which is not working time.
+    """
 
     id: str
     seconds: float
     about: str = ""
+    idle: bool = False
 
 
 Call = ModelCall | ToolCall | Question | Sleep

@@ -12,7 +12,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
-from loopwright.draft import compacted, model_call, put, resulted, told, unsaid, without
+from loopwright.draft import aside, compacted, model_call, put, resulted, told, without
 from loopwright.events import Decided
 from loopwright.run import Run
 
@@ -39,7 +39,7 @@ def _decided_before(run: Run, event: Decided) -> Run:
             return _amended(run, evolve(call, id=event.about))
         case TryAgain(feedback=feedback, after=after):
             later = next(call for call in run.pending if call.id == event.about)
-            return _once_more(_dropped(run, event.about), later, feedback, after)
+            return _once_more(_dropped(run, event.about), later, feedback, after, idle=True)
         case Switch() as switch:
             return _switched_before(run, switch, event.about)
         case Ask() as ask:
@@ -64,7 +64,7 @@ def _refused(run: Run, call: Call, why: str) -> Run:
     put(_dropped(run, call.id), doubtful=without(run.doubtful, call.id))
     if call.id in run.batch:
         return resulted(run, call.id, ToolResult(call.id, why, error=True))
-    return unsaid(run, call, Failure("refused", why))
+    return aside(run, call.id, Failure("refused", why))
 
 
 def _switched_before(run: Run, switch: Switch, about: str) -> Run:
@@ -129,22 +129,22 @@ def _renewed(run: Run, call: Call) -> Call:
     return model_call(run) if _asks(call) else call
 
 
-def _once_more(run: Run, call: Call, feedback: str, after: float) -> Run:
-    return _again(told(run, feedback) if _asks(call) else run, call, after)
+def _once_more(run: Run, call: Call, feedback: str, after: float, idle: bool = False) -> Run:
+    return _again(told(run, feedback) if _asks(call) else run, call, after, idle)
 
 
-def _again(run: Run, call: Call, after: float) -> Run:
+def _again(run: Run, call: Call, after: float, idle: bool = False) -> Run:
     call = _renewed(run, call)
     if after <= 0:
         return put(run, pending=(*run.pending, call))
-    sleep = Sleep(f"s{run.seq}", after, call.id)
+    sleep = Sleep(f"s{run.seq}", after, call.id, idle)
     return put(run, pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
 
 
 def _taken(run: Run, call: Call, failure: Failure) -> Run:
     if isinstance(call, ToolCall):
         return resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
-    return unsaid(run, call, failure)
+    return aside(run, call.id, failure)
 
 
 def _decided_on_answer(run: Run, event: Decided) -> Run:

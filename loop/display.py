@@ -279,13 +279,13 @@ _CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:b
 
 def html(run: Run) -> str:
     """The run as a small table, for a notebook. Nothing in it is taken as markup."""
-    head = _row("th", ("step", "called", "what came of it", "tokens", "USD", "decided, and why"))
-    body = "".join(_row("td", _cells(line)) for line in lines(run.events))
+    head = row("th", ("step", "called", "what came of it", "tokens", "USD", "decided, and why"))
+    body = "".join(row("td", _cells(line)) for line in lines(run.events))
     outcome = run.outcome or "open"
     verified = " (verified)" if run.verified else ""
-    title = f"{_escaped(run.title)}: <b>{_escaped(outcome)}</b>{verified}"
-    facts = f"{run.cost:.6f} USD, {run.seconds:.1f} s, run {_escaped(run.run_id)}"
-    why = f"<div>{_escaped(run.why)}</div>" if run.why else ""
+    title = f"{escaped(run.title)}: <b>{escaped(outcome)}</b>{verified}"
+    facts = f"{run.cost:.6f} USD, {run.seconds:.1f} s, run {escaped(run.run_id)}"
+    why = f"<div>{escaped(run.why)}</div>" if run.why else ""
     return f"<div>{title} — {facts}{why}<table><thead>{head}</thead>{body}</table></div>"
 
 
@@ -295,10 +295,12 @@ def _cells(line: Line) -> tuple[str, ...]:
     return str(line.step), line.what, came, str(line.tokens or ""), usd, said
 
 
-def _row(tag: str, cells: Iterable[str]) -> str:
-    inner = "".join(f'<{tag} style="{_CELL}">{_escaped(cell)}</{tag}>' for cell in cells)
+def row(tag: str, cells: Iterable[str]) -> str:
+    """A row of a table; nothing in it is taken as markup."""
+    inner = "".join(f'<{tag} style="{_CELL}">{escaped(cell)}</{tag}>' for cell in cells)
     return f"<tr>{inner}</tr>"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` as markup that shows it, and does nothing else."""
     return markup.escape(visible(text).replace("\\n", "\n"))

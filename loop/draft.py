@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loopwright.calls import (
-    SUMMARY,
-    Call,
     Compaction,
     Failure,
     Message,
     ModelCall,
+    Reply,
     Text,
     ToolCall,
     ToolResult,
@@ -57,12 +56,11 @@ def told(run: Run, feedback: str) -> Run:
     return said(run, Message("user", (Text(feedback),))) if feedback else run
 
 
-def unsaid(run: Run, call: Call, failure: Failure) -> Run:
-    """A call beside the answer's came to nothing; without a summary, all is shown as it was."""
-    put(run, verdicts={**run.verdicts, call.id: failure})
-    if isinstance(call, ModelCall) and call.purpose == SUMMARY:
-        return put(run, pending=(*run.pending, model_call(run)))
-    return run
+def aside(run: Run, call: str, said: Reply | Failure) -> Run:
+    """What came of a call beside the answer's. One that was made before the answer was in its way:
+    then the answer is due."""
+    put(run, verdicts={**run.verdicts, call: said})
+    return run if run.answer else put(run, pending=(*run.pending, model_call(run)))
 
 
 def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:

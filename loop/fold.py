@@ -27,7 +27,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decided import decided
-from loopwright.draft import compacted, model_call, put, resulted, said, undone, unsaid, without
+from loopwright.draft import aside, compacted, model_call, put, resulted, said, undone, without
 from loopwright.errors import LogError
 from loopwright.events import (
     Decided,
@@ -231,6 +231,7 @@ def _returned(run: Run, event: Returned, before: Run) -> None:
             put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
             _heard(run, call, answer)
         case Slept():
+            put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
             _released(run, call.id)
 
 
@@ -248,8 +249,11 @@ def _used(run: Run, call: ToolCall, result: ToolResult, event: Returned) -> None
 
 
 def _only_asks(run: Run) -> bool:
-    """Whether the run does nothing but wait for people, which is not working time."""
-    return all(isinstance(call, Question) for call in run.in_flight.values())
+    """Whether the run does nothing but wait for people, or its turn, which is not working time."""
+    return all(
+        isinstance(call, Question) or (isinstance(call, Sleep) and call.idle)
+        for call in run.in_flight.values()
+    )
 
 
 def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
@@ -271,12 +275,11 @@ def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
     if call.purpose == SUMMARY and (reply.finish != "stop" or not reply.text.strip()):
-        return unsaid(run, call, Failure("malformed", f"no summary, but {reply.finish}"))
+        return aside(run, call.id, Failure("malformed", f"no summary, but {reply.finish}"))
     if call.purpose == SUMMARY:
         compacted(run, Compaction(call.upto, reply.text))
-        return put(run, pending=(*run.pending, model_call(run)))
     if call.purpose != "answer":
-        return put(run, verdicts={**run.verdicts, call.id: reply})
+        return aside(run, call.id, reply)
     whole = reply.finish in ("stop", "tool_calls")
     blocks = tuple(b for b in reply.blocks if whole or not isinstance(b, ToolCall))
     run = _remembered(run, blocks)
@@ -398,8 +401,12 @@ def _unwinding(run: Run, event: Unwinding, before: Run) -> None:
 
 
 def _ended(run: Run, event: Ended, before: Run) -> None:
+    spent = run.spent
+    if spent.reserved:  # nobody waits any more for what was under way
+        spent = evolve(spent, presumed=spent.presumed + spent.reserved, reserved=0)
     put(
         run,
+        spent=spent,
         outcome=event.outcome,
         why=event.why,
         output_data=event.output,

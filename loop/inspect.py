@@ -1,7 +1,7 @@
 """Inspect: the one place where an answer is looked at. Pure but for the checks themselves."""
 
 import inspect as signatures
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -10,7 +10,6 @@ from loopwright.calls import SUMMARY, Failure, Message, ModelCall, Reply
 from loopwright.errors import BadInput, Mismatch
 from loopwright.events import Event, Inspected, Problem
 from loopwright.run import Attempt, Run
-from loopwright.task import Check
 
 _CUT = {
     "length": "The answer was cut off because it was too long: give a shorter one, complete.",
@@ -60,10 +59,10 @@ def inspect(run: Run, now: float) -> list[Event]:
     return []
 
 
-def _checks(run: Run) -> tuple[list[Check], list[Any]]:
+def _checks(run: Run) -> tuple[list[Callable[..., Any]], list[Any]]:
     checks = run.task.checks if run.task else ()
     judges = [check for check in checks if hasattr(check, "ask")]
-    return [check for check in checks if not hasattr(check, "ask")], judges
+    return [check for check in checks if callable(check) and check not in judges], judges
 
 
 def _looked_at(run: Run, attempt: Attempt, now: float) -> Inspected:
@@ -104,11 +103,11 @@ def _value(run: Run, attempt: Attempt) -> Any:
         return Findings(tuple(Problem("output", problem) for problem in mismatch.problems))
 
 
-def _call(check: Check, value: Any, run: Run) -> Any:
+def _call(check: Callable[..., Any], value: Any, run: Run) -> Any:
     return check(value, run) if _wants_run(check) else check(value)
 
 
-def _wants_run(check: Check) -> bool:
+def _wants_run(check: Callable[..., Any]) -> bool:
     kinds = (signatures.Parameter.POSITIONAL_ONLY, signatures.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = signatures.signature(check).parameters.values()
     return sum(p.kind in kinds and p.default is p.empty for p in parameters) > 1

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from inspect import isawaitable
@@ -52,9 +53,11 @@ class Live(Port):
         if tool.asynchronous:
             working = asyncio.ensure_future(tool.function(*args, **kwargs))
             return await _outcome(name, working, seconds)
-        value = await _outcome(name, _threaded(lambda: tool.function(*args, **kwargs)), seconds)
+        ends = time.monotonic() + seconds
+        value = await _outcome(name, threaded(lambda: tool.function(*args, **kwargs)), seconds)
         if isawaitable(value):  # a plain function around an asynchronous one
-            return await _outcome(name, asyncio.ensure_future(value), seconds)
+            left = max(0.001, ends - time.monotonic())
+            return await _outcome(name, asyncio.ensure_future(value), left)
         return value
 
     async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
@@ -130,7 +133,7 @@ async def _cancelled(working: "asyncio.Future[Any]") -> bool:
     return working.done()
 
 
-def _threaded(work: Callable[[], Any]) -> "asyncio.Future[Any]":
+def threaded(work: Callable[[], Any]) -> "asyncio.Future[Any]":
     """`work` in a thread of its own.
 
     A pool would be held up by work that hangs, and would keep the process from ending.

@@ -82,6 +82,11 @@ class When(Policy):
         return self.policy.decide(run) if self.predicate(run) else None
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the policy may switch to."""
+        return tuple(getattr(self.policy, "models", ()))
+
+    @property
     def name(self) -> str:
         return f"{self.policy.name}.when({getattr(self.predicate, '__name__', '…')})"
 

@@ -32,6 +32,7 @@ from loopwright.calls import (
     Slept,
     Tell,
     ToolCall,
+    Usage,
 )
 from loopwright.errors import BadInput, RealCallForbidden
 from loopwright.events import Event, Failed, Paused, Returned
@@ -298,7 +299,14 @@ def _own(reply: Reply, call: ModelCall) -> Reply:
         for i, block in enumerate(reply.blocks)
     )
     served = "" if call.model.endswith(f":{reply.model}") else reply.model
-    return evolve(reply, blocks=blocks, model=served)
+    return evolve(reply, blocks=blocks, model=served, usage=_credible(reply.usage))
+
+
+def _credible(usage: Usage | None) -> Usage | None:
+    """A provider is not always ours: less than no tokens is no report."""
+    counts = (usage.input_uncached, usage.cache_read, usage.cache_write_short) if usage else ()
+    more = (usage.cache_write_long, usage.output_visible, usage.output_reasoning) if usage else ()
+    return usage if min((*counts, *more), default=0) >= 0 else None
 
 
 def _failure(call: Call, error: Exception) -> Failure:

@@ -9,8 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 from attrs import frozen
 
 from loopwright.calls import NANO
-from loopwright.display import _escaped as escaped
-from loopwright.display import _row as table_row
+from loopwright.display import escaped, row
 from loopwright.errors import BadInput, LogError
 from loopwright.log.store import Log
 from loopwright.task import Task
@@ -62,8 +61,8 @@ class Report(Sequence[Item], Generic[Item]):
     def _repr_html_(self) -> str:
         """Nothing in it is taken as markup."""
         rows = [item.row() for item in self.items[:SHOWN]]
-        head = table_row("th", rows[0]) if rows else ""
-        body = "".join(table_row("td", map(_told, row.values())) for row in rows)
+        head = row("th", rows[0]) if rows else ""
+        body = "".join(row("td", map(_told, held.values())) for held in rows)
         more = f"<div>and {len(self) - SHOWN} more</div>" if len(self) > SHOWN else ""
         table = f"<table><thead>{head}</thead>{body}</table>{more}"
         return f"<div>{escaped(str(self))}{table}</div>"

@@ -49,7 +49,15 @@ class Tool(Protocol):
     def render(self, value: Any) -> str: ...
 
 
-Check = Callable[..., Any]
+class Asks(Protocol):
+    """A check that asks a model, such as `Judge`."""
+
+    def ask(self, run: Any) -> Any:
+        """What the model is asked about the run's answer."""
+        ...
+
+
+Check = Callable[..., Any] | Asks
 
 
 def _fields(template: str) -> tuple[str, ...]:
@@ -237,7 +245,7 @@ class Task:
             call.extra,
             call.purpose,
             undo is not None,
-            getattr(tool, "quote", NOTHING),
+            getattr(tool, "quote", NOTHING) if call.purpose == "call" else NOTHING,
         )
 
 

@@ -7,6 +7,7 @@ from attrs import evolve, frozen
 
 from loopwright.calls import Answer, Cost, Failure, ModelCall, ToolCall, ToolResult
 from loopwright.codec import digest
+from loopwright.draft import undone
 from loopwright.errors import BadInput, Mismatch
 from loopwright.run import Run
 from loopwright.task import Tool
@@ -56,21 +57,29 @@ async def used(run: Run, call: ToolCall, loop: Any, use: Use) -> Used | Answer |
     """Call the tool, or ask it whether the call happened, or take it back, as `call` says."""
     assert run.task is not None
     tool: Any = run.task.tools[call.name]
+    key = _key(run, call)
     if call.purpose != "call":
         tool = getattr(tool, call.purpose)
         known = tool.spec.schema.get("properties", {})
         call = evolve(call, arguments={n: v for n, v in call.arguments.items() if n in known})
-    value = await _value(run, call, tool, loop, use)
+    value = await _value(run, call, tool, key, loop, use)
     if value is None and call.purpose == "reconcile":
         return Answer("did not happen", by=call.name)
     return value if isinstance(value, Failure) else _shown(tool, value)
 
 
-async def _value(run: Run, call: ToolCall, tool: Any, loop: Any, use: Use) -> Any:
+def _key(run: Run, call: ToolCall) -> str:
+    """The idempotency key of a call, by which what asks about it or undoes it knows it, too."""
+    arguments = dict(call.arguments)
+    if call.purpose == "undo":
+        arguments.pop("result", None)
+    return digest(run.run_id, undone(call), arguments)
+
+
+async def _value(run: Run, call: ToolCall, tool: Any, key: str, loop: Any, use: Use) -> Any:
     """The arguments are the tool's own: it may keep or change them."""
-    key = digest(run.run_id, call.id, call.arguments) if getattr(tool, "wants_key", 0) else ""
     try:
-        args, kwargs = tool.bind(call.arguments, key)
+        args, kwargs = tool.bind(call.arguments, key if getattr(tool, "wants_key", 0) else "")
     except Mismatch as mismatch:
         return Failure("tool_error", "\n".join(mismatch.problems))
     if getattr(tool, "wants_place", False):

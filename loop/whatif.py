@@ -13,6 +13,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from loopwright.api import House
+from loopwright.ceiling import nano
 from loopwright.codec import encode
 from loopwright.decisions import Decision, Refuse
 from loopwright.events import (
@@ -28,8 +29,7 @@ from loopwright.events import (
     Unwinding,
 )
 from loopwright.fold import fold
-from loopwright.log.file import transaction
-from loopwright.log.ledger import nano
+from loopwright.log.migrations import transaction
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
 from loopwright.policy import flat
@@ -327,42 +327,10 @@ def _counts(rows: Sequence[Replayed], outcome: Outcome) -> dict[str, int]:
     }
 
 
-_TABLE = """
-create table if not exists whatif (
-  policies text not null,
-  run text not null,
-  task text not null,
-  version text not null,
-  outcome text,
-  cost_nano integer not null,
-  cost_usd real not null,
-  would_be text,
-  exact integer not null,
-  at_least_nano integer not null,
-  at_least_usd real not null,
-  at_most_nano integer,
-  at_most_usd real,
-  seconds real not null,
-  model_calls integer not null,
-  model_calls_at_most integer,
-  seq integer,
-  step integer,
-  moment text,
-  recorded_policy text,
-  recorded_decision text,
-  policy text,
-  decision text,
-  why text,
-  primary key (policies, run)
-) strict, without rowid
-"""
-
-
 def _keep(log: Log, house: House, rows: Sequence[Replayed]) -> None:
     asked = encode(list(house.told))
     values = [(asked, *row.row().values()) for row in rows]
     with log.writing() as connection, transaction(connection):
-        connection.execute(_TABLE)
         for held in values:
             marks = ", ".join("?" * len(held))
             connection.execute(f"insert or replace into whatif values ({marks})", held)

@@ -18,6 +18,7 @@ from loopwright.policies.permit import Permit
 from loopwright.policies.redact import Redact
 from loopwright.policies.retry import Retry
 from loopwright.policies.route import Route
+from loopwright.policies.timeout import Timeout
 from loopwright.policies.vote import Agrees, Vote
 from loopwright.policy import Policies, Policy
 
@@ -46,6 +47,7 @@ __all__ = [
     "Redact",
     "Retry",
     "Route",
+    "Timeout",
     "Vote",
     "unlimited",
 ]

@@ -1,6 +1,7 @@
 """`Approve`: a person is asked before these tools are called."""
 
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -47,6 +48,9 @@ class Approve(Policy):
     >>> loop.run_now(Task("Send it to Ada.", tools=[send])).output
     'Done.'
     """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
 
     tools: tuple[str, ...]
     expires: float
@@ -121,8 +125,7 @@ def _last(run: Run, call: ToolCall) -> _Said | None:
 
 
 def _bound(run: Run, call: ToolCall) -> str:
-    version = run.task.digests.get(call.name, "") if run.task else ""
-    return digest(call.id, call.name, version, call.arguments)
+    return digest(call.id, call.name, run.setting.tools.get(call.name, ""), call.arguments)
 
 
 def _asking(call: ToolCall, bound: str, why: str) -> Ask:

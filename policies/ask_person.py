@@ -1,7 +1,7 @@
 """`AskPerson`: a question to a person, at a moment of your choice."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -52,6 +52,9 @@ class AskPerson(Policy):
     >>> loop.run_now(Task("Greet Ada with all due ceremony.")).why
     'a person said stop to: This is a long one. Go on?'
     """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
 
     question: str | Callable[[Run], str] = field(validator=_question)
     at: Callable[[Run], bool] = field(validator=_predicate, kw_only=True)

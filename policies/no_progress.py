@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import ClassVar
 
 from attrs import field, frozen
 
@@ -41,6 +42,9 @@ class NoProgress(Policy):
     >>> run.why, run.spent.tool_calls
     ('no progress: look gave the same 3 times in a row, and is called again', 3)
     """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
 
     times: int = field(default=3, validator=at_least(2, whole=True))
 

@@ -1,5 +1,7 @@
 """`Pace`: so many requests and tokens a minute, shared by everybody."""
 
+from typing import ClassVar
+
 from attrs import field, frozen, validators
 
 from loopwright.budget import WINDOWS
@@ -39,6 +41,9 @@ class Pace(Policy):
     >>> [ceiling.limit for ceiling in Pace(requests=50, tokens=30_000).ceilings]
     [50, 30000]
     """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
 
     requests: int | None = field(default=None, validator=_COUNT)
     tokens: int | None = field(default=None, validator=_COUNT)

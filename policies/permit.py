@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -63,9 +63,17 @@ class Permit(Policy):
     Refuse(why="send is not permitted with this to: 'eve@example.com'", ending=None)
     """
 
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
+
     rules: Mapping[str, Rule] = field(validator=_rules)
     outside: tuple[str, ...] = field(default=(), converter=_patterns, kw_only=True)
     after: tuple[str, ...] = field(default=(), converter=_patterns, kw_only=True)
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The patterns of the tools that the rules are about."""
+        return tuple(self.rules)
 
     def decide(self, run: Run) -> Decision | None:
         call = run.call

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
@@ -43,6 +43,9 @@ class Redact(Policy):
     >>> model.requests[0].messages[0].text
     'Write to [redacted].'
     """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
 
     patterns: tuple[str, ...]
     mask: str

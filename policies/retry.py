@@ -1,7 +1,7 @@
 """`Retry`: the same call again, on the same model."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -49,6 +49,9 @@ class Retry(Policy):
     >>> loop.run_now(Task("Greet Ada.", checks=[short])).output
     'Hi Ada'
     """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    """It never leads to another model."""
 
     times: int = field(default=2, validator=at_least(0, whole=True))
     backoff: float = field(default=0.5, validator=at_least(0))

@@ -66,7 +66,7 @@ def the_loop(folder: Path, allowed: int) -> Loop:
     def model(request: Request) -> Reply | Failure:
         """The flaky one fails for nothing; the steady one has billed before it answers."""
         if request.model == "flaky":
-            return Failure("overloaded", "busy", status=529)
+            return Failure("overloaded", "busy", None, True, 529)
         outside.note("billed")
         return Reply((Text("yes"),), "stop", Usage(1, output_visible=COST // 1000))
 

@@ -24,6 +24,7 @@ from loopwright import (
 )
 from loopwright.api import House
 from loopwright.calls import Failure, ModelCall, Reply, Request, Sleep, Text, Usage
+from loopwright.ceiling import LARGEST, ends, nano, window
 from loopwright.decisions import Amend, Decision, Switch, TryAgain
 from loopwright.events import (
     Ceiling,
@@ -34,7 +35,6 @@ from loopwright.events import (
 )
 from loopwright.fold import blank
 from loopwright.log import Recorded
-from loopwright.log.ledger import LARGEST, ends, nano, window
 from loopwright.loop import loop
 from loopwright.models import Scripted, set_price
 from loopwright.policies import Escalate, Judge, Retry
@@ -154,7 +154,7 @@ def test_a_refusal_says_what_is_used_of_what(log: Log, shared: str) -> None:
 def test_failures_close_a_ceiling_but_are_not_reserved(log: Log) -> None:
     """Two calls at once may both fail, though only one more failure is allowed."""
     broken = Shares(Ceiling("c", 1, "day", "failures", "exact:*"))
-    failing = lambda request: Failure("overloaded", "busy", status=529)  # noqa: E731
+    failing = lambda request: Failure("overloaded", "busy", None, True, 529)  # noqa: E731
     task = Task("x", checks=judges(2), max_tokens=100)
     assert a_loop(log, broken).run_now(task).spent.model_calls == 3
     run = a_loop(log, broken, says=failing).run_now(ANSWER)

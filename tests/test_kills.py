@@ -14,6 +14,7 @@ from processes import TAKEN, ended, forked, launched
 from loopwright import Log, Outcome
 from loopwright.run import Run
 
+
 def answer(folder: Path) -> None:
     """Answer what the run asks, truthfully: whoever answers has looked outside."""
     log = Log(folder / "runs.db")

@@ -293,7 +293,9 @@ class Runs(RuleBasedStateMachine):
         self.step("fail", run, call.id, status)
         made = self.books.open(run, call.id)
         made.state, made.failed = "settled" if status else "unknown", self.clock
-        self.record(run, Failed(self.clock, call.id, Failure("overloaded", "no", status=status)))
+        self.record(
+            run, Failed(self.clock, call.id, Failure("overloaded", "no", None, True, status))
+        )
 
     @rule(data=st.data(), given=subsets, by=st.integers(0, 1), same=st.booleans())
     def crash(self, data: st.DataObject, given: tuple[Ceiling, ...], by: int, same: bool) -> None:

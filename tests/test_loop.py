@@ -498,8 +498,8 @@ def test_without_a_retry_a_failing_call_is_made_once() -> None:
 
 
 def test_a_call_that_could_cost_too_much_is_not_made() -> None:
-    set_price("dear:dear", input=1_000_000, output=1_000_000)
-    model = Scripted(["ok"], name="dear")
+    set_price("lavish:lavish", input=1_000_000, output=1_000_000)
+    model = Scripted(["ok"], name="lavish")
     run = Loop(model, policies=[Budget(usd=50)]).run_now(Task("x", max_tokens=100))
     assert run.outcome is Outcome.exhausted
     assert "0.000000 settled, 0.000000 reserved, 0.000000 presumed" in run.why

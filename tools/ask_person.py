@@ -60,8 +60,9 @@ class Relay(Policy):
             return None
         if run.answered(_key(call)):
             return None
-        text = str(call.arguments["question"])[:_LONGEST]
-        choices = tuple(map(str, call.arguments.get("choices", ())))
+        text = str(call.arguments.get("question"))[:_LONGEST]
+        given = call.arguments.get("choices")
+        choices = tuple(map(str, given)) if isinstance(given, list | tuple) else ()
         why = f"the model asks with {call.name}"
         return Ask(f"The model asks: {text}", why, choices=choices, digest=_key(call))
 

@@ -1,5 +1,6 @@
 """Paths beneath a root, walked step by step, so that no link or race leads out of it."""
 
+import errno
 import os
 import re
 import stat
@@ -85,9 +86,18 @@ def _step(here: int, name: str, make: bool) -> int:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=here)
     try:
-        return os.open(name, _FOLDER, dir_fd=here)
+        return _open(here, name, _FOLDER)
     except NotADirectoryError:
-        if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+        if stat.S_ISREG(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+            raise
+        raise _link(name) from None  # a link it is, or was a moment ago
+
+
+def _open(here: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, flags, dir_fd=here)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
             raise _link(name) from None
         raise
 
@@ -108,7 +118,7 @@ def read(here: int, name: str, largest: int) -> bytes:
     _checked(
         name, found
     )  # before it is opened, since the mere opening of a device may do something
-    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+    handle = _open(here, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(handle, "rb") as file:
         _checked(name, os.fstat(handle))
         data = file.read(largest + 1)

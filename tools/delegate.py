@@ -10,10 +10,10 @@ from attrs import field, frozen
 from loopwright.api import Loop
 from loopwright.budget import Budget
 from loopwright.calls import Effect, Quote, ToolSpec
+from loopwright.ceiling import nano
 from loopwright.decisions import Ask, Decision, Refuse, Stop
 from loopwright.errors import BadInput, Mismatch
 from loopwright.events import Ceiling
-from loopwright.log.ledger import nano
 from loopwright.outcome import Outcome
 from loopwright.policy import Policies, Policy
 from loopwright.run import Run
@@ -35,6 +35,7 @@ def delegate(
 
     >>> from loopwright.models import Scripted
     >>> poet = delegate(Task("Write about {topic}."), Loop(Scripted(["Oh!"])), usd=1, name="poet")
+    >>> from loopwright.calls import ToolCall
     >>> boss = Loop(Scripted([ToolCall("1", "poet", {"topic": "rain"}), "Done."]))
     >>> from loopwright import Budget
     >>> boss.run_now(Task("Have a poem written.", tools=[poet], limits=Budget(usd=2))).output

@@ -108,7 +108,7 @@ class _Files:
             path: where, from the root; folders that lack are made
             text: all that it shall hold
         """
-        return self._changed(path, idempotency_key, lambda before: text)
+        return self._changed(path, idempotency_key, lambda before: text, make=True)
 
     def edit_file(self, path: str, old: str, new: str, idempotency_key: str = "") -> dict[str, str]:
         """Replace a piece of a text file.
@@ -129,14 +129,16 @@ class _Files:
 
         return self._changed(path, idempotency_key, edited)
 
-    def _changed(self, path: str, key: str, change: Callable[[str | None], str]) -> dict[str, str]:
+    def _changed(
+        self, path: str, key: str, change: Callable[[str | None], str], make: bool = False
+    ) -> dict[str, str]:
         """Change a file from what was there when the call with this key was first made.
 
         So a call that is repeated after a crash changes nothing more.
         """
         folder, name = _split(path)
         kept = _named(key) if key else os.urandom(16).hex()
-        with self._lock, self._making(folder) as (here, stood):
+        with self._lock, self._opened(folder, make) as (here, stood):
             there = self._there(here, name)
             known = self._recalled(kept) or _Kept(there, b"", stood)
             before = known.before
@@ -155,9 +157,9 @@ class _Files:
         Raises `PermissionError` if the file was changed by others since.
         """
         kept = json.loads(result)["undo"] if result else _named(idempotency_key)
-        folder, name = _split(path)
         with self._lock, suppress(FileNotFoundError), self._private() as private:
             known = _Kept.of(beneath.read(private, kept, 2 * self.largest + _HEADER))
+            folder, name = _split(path)
             with beneath.folder(self.root, folder) as here:
                 if self._there(here, name) != known.before:
                     self._put_back(here, name, known)
@@ -192,12 +194,12 @@ class _Files:
             beneath.replace(private, name, kept.written)
 
     @contextmanager
-    def _making(self, folder: list[str]) -> Iterator[tuple[int, int]]:
-        """The open folder, made if it lacks, and how many folders on the way stood there before."""
+    def _opened(self, folder: list[str], make: bool) -> Iterator[tuple[int, int]]:
+        """The open folder, maybe made, and how many folders on the way stood there before."""
         stood = len(folder)
         while stood and not self._stands(folder[:stood]):
             stood -= 1
-        with beneath.folder(self.root, folder, make=True) as here:
+        with beneath.folder(self.root, folder, make=make) as here:
             yield here, stood
 
     def _stands(self, folder: list[str]) -> bool:

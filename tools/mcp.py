@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from loopwright.calls import Effect, Failure, ToolSpec
 from loopwright.errors import BadInput
@@ -99,7 +99,7 @@ class McpServer:
         atexit.register(self._end)  # for a block that is never left
         try:
             tools = self._link.submit(self._link.tools()).result()
-            return self._made(mcp_told.wanted(tools.values(), self._only))
+            return self._made(mcp_told.wanted(tools, self._only))
         except BaseException:
             self._end()
             raise
@@ -114,7 +114,7 @@ class McpServer:
         except asyncio.CancelledError:
             if self._link:
                 self._link.close()
-            await asyncio.wait([entering])
+            await asyncio.gather(entering, return_exceptions=True)
             self._end()
             raise
 
@@ -166,11 +166,14 @@ class McpServer:
                 here.call_soon_threadsafe(self._tell, Progress(ours, done, total, message or ""))
 
         work = link.call(theirs, print_, arguments, told if self._progress else None)
-        result = await asyncio.wrap_future(link.submit(work))
-        if isinstance(result, Failure):
-            return result
-        text = mcp_told.text(result)
-        return Failure("tool_error", shortened(text, LARGEST_ERROR)) if result.is_error else text
+        try:
+            result = await asyncio.wrap_future(link.submit(work))
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            why = f"{self._at.name} was closed while {ours} was under way, outcome unknown"
+            return Failure("connection", why)
+        return _given(result)
 
     def _tell(self, progress: Progress) -> None:
         """Nothing that a listener does can hurt the run."""
@@ -179,6 +182,14 @@ class McpServer:
             self._progress(progress)
         except Exception:
             _LOG.warning("a listener raised at the progress of a tool", exc_info=True)
+
+
+def _given(result: Any) -> str | Failure:
+    """The text for the model, or why there is none, in as many words as an error may have."""
+    if isinstance(result, Failure):
+        return evolve(result, message=shortened(result.message, LARGEST_ERROR))
+    text = mcp_told.text(result)
+    return Failure("tool_error", shortened(text, LARGEST_ERROR)) if result.is_error else text
 
 
 def mcp_server(

@@ -7,7 +7,7 @@ from typing import Any
 
 from loopwright.calls import Answer, Question
 from loopwright.errors import BadInput
-from loopwright.live import _threaded
+from loopwright.live import threaded
 from loopwright.port import fitting
 from loopwright.tools.mcp_told import of_schema, problem
 
@@ -84,7 +84,7 @@ def _choices(form: Mapping[str, Any]) -> tuple[str, ...]:
 
 async def _said(ask: Ask, question: Question) -> Answer | None:
     """In a thread that nobody waits for at the end: a person at a terminal may never answer."""
-    said = await _threaded(lambda: ask(question))
+    said = await threaded(lambda: ask(question))
     answer = await said if isawaitable(said) else said
     return None if answer is None else fitting(question, answer)
 

@@ -212,16 +212,20 @@ class Link:
         self.at = at
         self._life: Life | None = None
         self._loop = asyncio.new_event_loop()
+        self._work: set[Future[Any]] = set()
         self._stop = asyncio.Event()
         self._one = asyncio.Lock()
         self._thread = threading.Thread(
-            target=self._work, daemon=True, name=f"loopwright mcp {at.name}"
+            target=self._worked, daemon=True, name=f"loopwright mcp {at.name}"
         )
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, _Result]) -> "Future[_Result]":
-        """Do it in the thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Do it in the thread; it is cancelled when the server is closed."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._work.add(future)
+        future.add_done_callback(self._work.discard)
+        return future
 
     def close(self) -> None:
         """End the connection and the thread. Does not wait: `join` does."""
@@ -232,16 +236,16 @@ class Link:
         """Wait for the end of the thread."""
         self._thread.join()
 
-    def _work(self) -> None:
+    def _worked(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._lasted())
 
     async def _lasted(self) -> None:
         await self._stop.wait()
+        for future in list(self._work):  # a server here would go on with them
+            future.cancel()
         if self._life:
             await self._life.ended()
-        if calls := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(calls, timeout=GRACE)  # they have been told that it is over
 
     async def tools(self) -> dict[str, Any]:
         """The tools that the server lists, by its own names for them."""
@@ -253,7 +257,7 @@ class Link:
                 if self._life:
                     await self._life.ended()
                 self._life = Life(self.at)
-                await self._life.begun()
+            await self._life.begun()
             return self._life
 
     async def call(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -42,18 +42,17 @@ def _name(name: str, wish: str, prefix: str, taken: Sequence[str]) -> str:
     return f"{wish[: _LONGEST - 9]}_{mark}"
 
 
-def wanted(tools: Iterable[Any], only: Sequence[str]) -> dict[str, Any]:
+def wanted(tools: Mapping[str, Any], only: Sequence[str]) -> dict[str, Any]:
     """The tools that fit one of the patterns, by the server's names for them.
 
     One that can only be called as a task, which is polled for its result, is left out: the SDK does
-    not do that. Raises `BadInput` for a name that comes twice, and for a pattern that fits nothing.
+    not do that. Raises `BadInput` for a pattern that fits nothing.
     """
-    found: dict[str, Any] = {}
-    for tool in tools:
-        if tool.name in found:
-            raise BadInput(f"the server lists the tool {tool.name!r} twice")
-        if not (tool.execution and tool.execution.task_support == "required"):
-            found[tool.name] = tool
+    found = {
+        name: tool
+        for name, tool in tools.items()
+        if not (tool.execution and tool.execution.task_support == "required")
+    }
     for pattern in only:
         if found and not any(fnmatchcase(name, pattern) for name in found):
             raise BadInput(f"only={pattern!r} fits none of the tools: {', '.join(sorted(found))}")

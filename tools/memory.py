@@ -11,7 +11,7 @@ from attrs import frozen
 
 from loopwright.codec import canonical
 from loopwright.errors import BadInput
-from loopwright.log.file import transaction
+from loopwright.log.migrations import transaction
 from loopwright.log.store import Log
 from loopwright.tools.tool import Tool, tool
 from loopwright.use import Place
@@ -70,7 +70,7 @@ def memory(log: Log, *, task: str = "", user: str = "", name: str = "") -> list[
         raise BadInput(f"memory({log!r}): give a Log, such as the one that the loop is given")
     scope = {"task": task, "user": user, "name": name}
     facts = _Facts(log, canonical({kind: value for kind, value in scope.items() if value}))
-    with log._writing as connection, transaction(connection):
+    with log.writing() as connection, transaction(connection):
         for statement in _SCHEMA:
             connection.execute(statement)
     return [
@@ -97,7 +97,7 @@ class _Facts:
             raise ValueError(f"a fact has 1 to {_LONGEST} characters")
         clean = self.log.redaction.masked(fact.encode(errors="replace").decode())
         row = (self.scope, clean, time.time(), place.run.run_id, idempotency_key or None)
-        with self.log._writing as connection, transaction(connection):
+        with self.log.writing() as connection, transaction(connection):
             if self._many(connection) >= _MOST:
                 raise ValueError(f"there are {_MOST} facts already: forget some first")
             connection.execute(
@@ -120,14 +120,14 @@ class _Facts:
             query: words that may stand in them
             most: how many to show, at most 50
         """
-        words = " OR ".join(f'"{word}"*' for word in re.findall(r"\w+", query)[:_WORDS])
+        words = _words(query)
         statement = (
             "select m.id, m.fact, datetime(m.time, 'unixepoch'), m.run from memories m"
             + (" join memory_words w on w.rowid = m.id where w.fact match ? and" if words else
                " where ? = '' and")
             + f" m.scope = ? order by {'w.rank' if words else 'm.id desc'} limit ?"
         )  # fmt: skip
-        with self.log._writing as connection:
+        with self.log.writing() as connection:
             values = (words, self.scope, max(1, min(most, 50)))
             found = connection.execute(statement, values).fetchall()
         facts = [dict(zip(("id", "fact", "noted", "run"), row, strict=True)) for row in found]
@@ -139,7 +139,7 @@ class _Facts:
         Args:
             id: what `recall` or `remember` gave
         """
-        with self.log._writing as connection, transaction(connection):
+        with self.log.writing() as connection, transaction(connection):
             found = connection.execute(
                 "delete from memories where scope = ? and id = ? returning fact, time, run",
                 (self.scope, id),
@@ -151,7 +151,7 @@ class _Facts:
     def drop(self, result: str = "", idempotency_key: str = "") -> str:
         """Take `remember` back."""
         known: Mapping[str, Any] = json.loads(result) if result else {}
-        with self.log._writing as connection, transaction(connection):
+        with self.log.writing() as connection, transaction(connection):
             connection.execute(
                 "delete from memories where scope = ? and (id = ? or key = ?)",
                 (self.scope, known.get("id"), idempotency_key),
@@ -163,10 +163,18 @@ class _Facts:
         fact = json.loads(result)["forgotten"] if result else None
         if fact is None:
             return "nothing was forgotten"
-        with self.log._writing as connection, transaction(connection):
+        with self.log.writing() as connection, transaction(connection):
             connection.execute(
                 "insert into memories (id, scope, fact, time, run) values (?, ?, ?, ?, ?)"
                 " on conflict do nothing",
                 (id, self.scope, fact["fact"], fact["time"], fact["run"]),
             )
         return "remembered again"
+
+
+def _words(query: str) -> str:
+    """The query as FTS5 reads it: any of its words, or what begins with one. No sign in it acts."""
+    if not re.search(r"\w", query):
+        return ""
+    plain = query.encode(errors="replace").decode().replace("\0", " ").replace('"', '""')
+    return " OR ".join(f'"{word}"*' for word in plain.split()[:_WORDS])

@@ -132,7 +132,6 @@ class _Sqlite(_Database):
         uri = f"{Path(self.database).absolute().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, timeout=self.seconds)) as connection:
             connection.text_factory = _text
-            connection.execute("pragma trusted_schema = off")  # the file may be a stranger's
             with guarded(connection, self.write, self.seconds):
                 yield connection
 

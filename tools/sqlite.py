@@ -49,21 +49,13 @@ def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iter
     No statement can attach a file, change a setting or the schema, load an extension or run longer
     than `seconds`. All that is written is one transaction, which an error takes back.
     """
-    try:
-        limits = [(kind, connection.setlimit(kind, most)) for kind, most in _LIMITS.items()]
-    except sqlite3.ProgrammingError:
-        raise BadInput(
-            "the connection belongs to another thread: open it with check_same_thread=False, or "
-            "give the path of the file"
-        ) from None
-    deadline = time.monotonic() + seconds
+    if connection.in_transaction:  # the next line would commit it
+        raise BadInput("the connection is in a transaction of its owner: give the tool its own")
+    limits = _limited(connection)
     isolation, connection.isolation_level = connection.isolation_level, None
-    connection.execute(f"pragma query_only = {'off' if write else 'on'}")
-    connection.execute("begin immediate" if write else "begin")
-    connection.set_authorizer(_writer if write else _reader)
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
     done = False
     try:
+        _guard(connection, write, time.monotonic() + seconds)
         yield
         done = True
     except sqlite3.OperationalError as error:
@@ -71,17 +63,41 @@ def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iter
             raise TimeoutError(f"the query took longer than {seconds:g} s") from None
         raise
     finally:
-        _released(connection)
-        connection.execute("commit" if done else "rollback")
+        connection.set_authorizer(None)
+        connection.set_progress_handler(None, 0)
+        if connection.in_transaction:  # a statement may say that an error ends it
+            connection.execute("commit" if done else "rollback")
         connection.execute("pragma query_only = off")
         connection.isolation_level = isolation
         for kind, most in limits:
             connection.setlimit(kind, most)
 
 
-def _released(connection: sqlite3.Connection) -> None:
-    connection.set_authorizer(None)
-    connection.set_progress_handler(None, 0)
+def _limited(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """Set the limits; what they were before."""
+    try:
+        return [(kind, connection.setlimit(kind, most)) for kind, most in _LIMITS.items()]
+    except sqlite3.ProgrammingError:
+        raise BadInput(
+            "the connection belongs to another thread: open it with check_same_thread=False, or "
+            "give the path of the file"
+        ) from None
+
+
+def _guard(connection: sqlite3.Connection, write: bool, deadline: float) -> None:
+    connection.execute(f"pragma query_only = {'off' if write else 'on'}")
+    _connect(connection)
+    connection.execute("begin immediate" if write else "begin")
+    connection.set_authorizer(_writer if write else _reader)
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+
+
+def _connect(connection: sqlite3.Connection) -> None:
+    """Connect the virtual tables, full-text ones and the like, while nothing is guarded: in doing
+    so SQLite itself asks to change the schema, which is not distinguished from a statement."""
+    query = "select name from sqlite_schema where type = 'table' and rootpage = 0"
+    for (name,) in connection.execute(query).fetchall():
+        connection.execute("select count(*) from pragma_table_info(?)", (name,)).fetchall()
 
 
 def _reader(action: int, one: str | None, two: str | None, *_: Any) -> int:

@@ -5,8 +5,6 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -62,18 +60,6 @@ def closed(connection: sqlite3.Connection, process: int) -> None:
     """A child that was forked leaves the file to its parent."""
     if os.getpid() == process:
         connection.close()
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("rollback")
-        raise
 
 
 def _identity(path: str) -> tuple[int, int] | None:

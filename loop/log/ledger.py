@@ -12,14 +12,11 @@ failures says when no call is made any more, and those under way may still fail.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from fnmatch import fnmatchcase
 
 from attrs import frozen
 
-from loopwright.calls import NANO, ModelCall, Reply
-from loopwright.errors import BadInput
+from loopwright.calls import ModelCall, Reply
+from loopwright.ceiling import LARGEST, asked, covers, window
 from loopwright.events import (
     Ceiling,
     Ended,
@@ -34,15 +31,6 @@ from loopwright.events import (
 from loopwright.fold import fold, unbilled
 from loopwright.outcome import Outcome
 from loopwright.run import Run
-
-_FORMS = {
-    "minute": "%Y-%m-%dT%H:%M",
-    "hour": "%Y-%m-%dT%H",
-    "day": "%Y-%m-%d",
-    "week": "%G-W%V",
-    "month": "%Y-%m",
-    "": "all",
-}
 
 
 @frozen
@@ -71,57 +59,6 @@ class Shortfall(Exception):
     reserved: int
     presumed: int
     asked: int
-
-
-def nano(usd: Decimal | str | int) -> int:
-    """An amount of USD in nano-dollars, rounded up. Raises `BadInput` for what is none.
-
-    >>> nano("0.0031")
-    3100000
-    """
-    try:
-        amount = Decimal(usd) if isinstance(usd, Decimal | str | int) else Decimal("nan")
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if isinstance(usd, bool) or not amount.is_finite() or not 0 <= amount <= LARGEST // NANO:
-        raise BadInput(
-            f"{usd!r} is no amount of USD: give Decimal, text or int, from 0 to {LARGEST // NANO}"
-        )
-    return int((amount * NANO).to_integral_value(ROUND_CEILING))
-
-
-LARGEST = 2**53
-"""The most that one call can post: 9 million USD, or 9 thousand million million tokens. What is
-reported above it is noise, and a thousand such reports still fit into SQLite's 64 bits."""
-
-
-def window(time: float, per: str) -> str:
-    """The calendar window, in UTC, that `time` (seconds since 1970) is in.
-
-    >>> window(1_750_000_000, "day"), window(1_750_000_000, "week")
-    ('2025-06-15', '2025-W24')
-    """
-    return datetime.fromtimestamp(time, UTC).strftime(_FORMS[per])
-
-
-def ends(time: float, per: str) -> float:
-    """When the calendar window that `time` is in ends, in seconds since 1970; 0 for all time.
-
-    >>> ends(1_750_000_000, "hour") - 1_750_000_000
-    3200.0
-    """
-    if per in ("", "month"):
-        begun = datetime.fromtimestamp(time, UTC).replace(day=28, hour=0, minute=0, second=0)
-        after = (begun + timedelta(days=4)).replace(day=1, microsecond=0)
-        return after.timestamp() if per else 0.0
-    seconds = _SECONDS[per]
-    shift = _MONDAY if per == "week" else 0
-    return float((int(time) - shift) // seconds * seconds + seconds + shift)
-
-
-_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-_MONDAY = 4 * 86_400
-"""1970 began on a Thursday."""
 
 
 def postings(run: Run, events: Sequence[Event]) -> list[Posting]:
@@ -158,19 +95,8 @@ def _posted(run: Run, event: Event) -> Iterator[Posting]:
             return
 
 
-def covers(ceiling: Ceiling, call: ModelCall) -> bool:
-    """Whether the ceiling counts this call, by its model."""
-    return fnmatchcase(call.model, ceiling.model)
-
-
 def _over(run: Run, call: ModelCall) -> list[Ceiling]:
     return [one for one in run.setting.ceilings if covers(one, call)]
-
-
-def asked(ceiling: Ceiling, call: ModelCall) -> int:
-    """What a call reserves. Failures cannot be reserved: they are counted when they happen."""
-    amounts = {"usd": call.quote.high, "tokens": call.quote.tokens, "requests": 1, "failures": 0}
-    return amounts[ceiling.unit]
 
 
 def _reserved(run: Run, call: ModelCall, time: float) -> Iterator[Posting]:
@@ -192,10 +118,11 @@ def _settled(run: Run, call: ModelCall, event: Returned | Failed) -> Iterator[Po
 
 
 def _used(ceiling: Ceiling, event: Returned | Failed) -> int:
-    if ceiling.unit == "requests":
-        return 1
     if isinstance(event, Failed):
-        return 1 if ceiling.unit == "failures" else 0
+        passing = ceiling.unit == "failures" and event.failure.may_resend
+        return 1 if passing or ceiling.unit == "requests" else 0
+    if ceiling.unit == "requests":
+        return 0 if event.cached else 1
     used = isinstance(event.result, Reply) and event.result.usage
     amounts = {"usd": event.cost.high, "tokens": used.tokens if used else 0, "failures": 0}
     return amounts[ceiling.unit]
@@ -245,9 +172,9 @@ def in_doubt(run: Run) -> dict[str, list[InDoubt]]:
                 open_ = {}
                 if not isinstance(event, Ended):
                     ceilings = event.setting.ceilings
-            case Intended(time, ModelCall(id=call, model=model, quote=quote)):
-                over = tuple(one for one in ceilings if fnmatchcase(model, one.model))
-                open_[call] = InDoubt(time, over, quote.high)
+            case Intended(time, ModelCall() as made):
+                over = tuple(one for one in ceilings if covers(one, made))
+                open_[made.id] = InDoubt(time, over, made.quote.high)
             case Returned(call=call) | Failed(call=call) if call in open_:
                 doubt = open_.pop(call)
                 if not _known(event):

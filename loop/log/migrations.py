@@ -1,6 +1,10 @@
 """The schema of the log, as numbered steps that are applied in order and never changed."""
 
+import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 
 from loopwright.errors import LogError
@@ -16,8 +20,8 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
     version = found(connection, path)
     for number in range(version + 1, VERSION + 1):
         _apply(connection, STEPS[number - 1], number)
-    if version < VERSION or not _has_views(connection):
-        _script(connection, _text("views.sql"))
+    if _views(connection) != _wanted():
+        _view(connection)
 
 
 def found(connection: sqlite3.Connection, path: str) -> int:
@@ -34,22 +38,57 @@ def found(connection: sqlite3.Connection, path: str) -> int:
     return version
 
 
-def _has_views(connection: sqlite3.Connection) -> bool:
-    query = "select count(*) from sqlite_master where type = 'view' and name = 'runs'"
-    return bool(connection.execute(query).fetchone()[0])
+def _views(connection: sqlite3.Connection) -> list[str]:
+    """What the views of the file say."""
+    query = "select sql from sqlite_master where type = 'view' order by name"
+    return [_bare(text) for (text,) in connection.execute(query)]
+
+
+@cache
+def _wanted() -> list[str]:
+    """What they are to say."""
+    said = {name: _bare(text) for name, text in _VIEW.findall(_text("views.sql"))}
+    return [said[name] for name in sorted(said)]
+
+
+_VIEW = re.compile(r"^create view (\w+)( as\b.*?);$", re.DOTALL | re.MULTILINE)
+
+
+def _bare(text: str) -> str:
+    """A view's text without its beginning, which SQLite writes in its own way."""
+    return text.partition(" as")[2].strip()
+
+
+def _view(connection: sqlite3.Connection) -> None:
+    """Make all views anew, unless another process has done so meanwhile."""
+    with transaction(connection):
+        if _views(connection) == _wanted():
+            return
+        query = "select name from sqlite_master where type = 'view'"
+        for (name,) in connection.execute(query).fetchall():
+            connection.execute(f'drop view "{name}"')
+        _script(connection, _text("views.sql"))
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that writes, and is taken back if anything goes wrong."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("rollback")
+        raise
 
 
 def _apply(connection: sqlite3.Connection, step: str, number: int) -> None:
     """One step, unless another process has applied it meanwhile."""
-    connection.execute("begin immediate")
-    try:
+    with transaction(connection):
         if connection.execute("pragma user_version").fetchone()[0] < number:
             _script(connection, _text(step))
             connection.execute(f"pragma user_version = {number}")
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 def _script(connection: sqlite3.Connection, script: str) -> None:

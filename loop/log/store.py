@@ -13,6 +13,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from loopwright.calls import Answer, Call, Question
+from loopwright.ceiling import ends, nano
 from loopwright.codec import plain, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
 from loopwright.events import (
@@ -33,10 +34,10 @@ from loopwright.log.file import (
     closed,
     connected,
     prepared,
-    transaction,
 )
 from loopwright.log.group import Group
-from loopwright.log.ledger import Posting, Shortfall, ends, enter, in_doubt, nano, post, postings
+from loopwright.log.ledger import Posting, Shortfall, enter, in_doubt, post, postings
+from loopwright.log.migrations import transaction
 from loopwright.log.redaction import Redaction
 from loopwright.port import Port, Through, fitting
 from loopwright.run import Run

@@ -142,6 +142,7 @@ order by run, step;
 
 create view runs as
 select s.run,
+  coalesce(json_extract(s.data, '$.parent'), '') as parent,
   json_extract(s.data, '$.task') as task,
   json_extract(s.data, '$.version') as version,
   json_extract(s.data, '$.label') as label,

@@ -165,8 +165,8 @@ def write(role: str, blocks: Sequence[Block]) -> str:
 def _block(role: str, block: Block) -> Mapping[str, Any]:
     match block:
         case Text(text, provider, extra):
-            own = provider == "anthropic" and role == "assistant"
-            return {"type": "text", "text": text, **(extra if own else {})}
+            theirs = provider == "anthropic" and role == "assistant"
+            return {"type": "text", "text": text, **(extra if theirs else {})}
         case Media():
             return _media(block)
         case Opaque(data=data):

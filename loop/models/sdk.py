@@ -31,6 +31,9 @@ LARGEST_ERROR = 65_536
 """Bytes that are read of the body of an HTTP error, as they come over the wire: the error objects
 of all providers have less than four thousand."""
 
+PACKED_ERROR = 4096
+"""Bytes of the body of an error that is packed: they unpack to a thousand times as many at most."""
+
 NO_ADMIN = {"bearer_auth": True, "admin_api_key_auth": False}
 """The option `security` of OpenAI's SDK: else an administrator's key in OPENAI_ADMIN_KEY would be
 sent where there is no API key."""
@@ -129,11 +132,12 @@ class Clients:
 class _Beginning(httpx2.AsyncByteStream):
     """The first bytes of a body."""
 
-    def __init__(self, whole: Any) -> None:
+    def __init__(self, whole: Any, most: int) -> None:
         self._whole = whole
+        self._most = most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = LARGEST_ERROR
+        left = self._most
         async for chunk in self._whole:
             yield chunk[:left]
             left -= len(chunk)
@@ -146,7 +150,8 @@ class _Beginning(httpx2.AsyncByteStream):
 
 async def _cap(response: httpx2.Response) -> None:
     if response.status_code >= 300:
-        response.stream = _Beginning(response.stream)
+        packed = "content-encoding" in response.headers
+        response.stream = _Beginning(response.stream, PACKED_ERROR if packed else LARGEST_ERROR)
 
 
 def _capped(client: Any) -> Any:

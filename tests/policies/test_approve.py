@@ -31,7 +31,7 @@ POLICY = Approve("send*", expires=100)
 
 
 def seen(events: list[Event], call: ToolCall = ADA, task: Task = TASK, now: float = 0.0) -> Run:
-    run = blank("r", task).but(setting=Setting("m:m"))
+    run = blank("r", task).but(setting=Setting("m:m", tools=task.digests))
     return run.but(moment="call", call=call, events=Trail(events), time=now)
 
 

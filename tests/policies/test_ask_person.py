@@ -7,7 +7,7 @@ import pytest
 from loopwright import BadInput, Log, Loop, Outcome, Run, Task
 from loopwright.calls import Answer, Failure, ModelCall, Question
 from loopwright.decisions import Ask, Decision, Stop
-from loopwright.events import Setting
+from loopwright.events import Intended, Setting
 from loopwright.models import Scripted
 from loopwright.policies.ask_person import AskPerson
 from loopwright.run import Attempt
@@ -43,13 +43,13 @@ TABLE: dict[str, tuple[Run, Decision | None]] = {
         spent(11, moment="answer", answer=Attempt("Hi.", "m:m")),
         Ask(
             "Dear. Go on?\nHi.",
-            "a person is to give the answer",
-            "answer",
-            digest="the answer? Dear. Go on?",
+            "a person is to say how to go on",
+            choices=("go on", "stop"),
+            digest="go on? Dear. Go on?",
         ),
     ),
-    "after the person's own answer": (
-        spent(11, moment="answer", answers={"the answer? Dear. Go on?": Answer("stop")}),
+    "after a review": (
+        spent(11, moment="answer", answers={"go on? Dear. Go on?": Answer("go on")}),
         None,
     ),
 }
@@ -89,10 +89,25 @@ def test_a_person_gives_the_answer_and_it_is_checked() -> None:
         assert question.text == "Better?\nHello."
         return "Dear Ada"
 
-    better = AskPerson("Better?", at=lambda run: run.moment == "answer")
+    better = AskPerson("Better?", at=lambda run: run.moment == "answer", writes=True)
     task = Task("x", checks=[lambda answer: None if "Ada" in answer else "Name Ada."])
     run = Loop(Scripted(["Hello."]), policies=[better], ask=ask).run_now(task)
     assert (run.output, run.verified) == ("Dear Ada", True)
+
+
+@pytest.mark.parametrize(
+    ("says", "outcome"), [("go on", Outcome.accepted), ("stop", Outcome.stopped)]
+)
+def test_a_person_reviews_the_answer(says: str, outcome: Outcome) -> None:
+    review = AskPerson("Good enough?", at=lambda run: run.moment == "answer")
+    run = Loop(Scripted(["Hello."]), policies=[review], ask=lambda q, run: says).run_now(Task("x"))
+    assert run.outcome is outcome
+    assert [question.text for question in _asked(run)] == ["Good enough?\nHello."]
+
+
+def _asked(run: Run) -> list[Question]:
+    calls = [event.call for event in run.events if isinstance(event, Intended)]
+    return [call for call in calls if isinstance(call, Question)]
 
 
 @pytest.mark.parametrize(

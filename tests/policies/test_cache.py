@@ -16,7 +16,7 @@ from loopwright.policies.cache import CacheReplies
 from loopwright.policies.vote import Vote
 from loopwright.tools import tool
 
-set_price("paid:paid", input=1, output=1)
+set_price("cachable:cachable", input=1, output=1)
 TASK = Task("Greet {name}.")
 
 
@@ -31,7 +31,7 @@ def cached(model: Any, log: Log, seconds: float = 3600, **options: Any) -> Loop:
 
 
 def test_a_hit_costs_nothing_and_says_so(log: Log) -> None:
-    model = Scripted(["Hello."], name="paid")
+    model = Scripted(["Hello."], name="cachable")
     first = cached(model, log).run_now(TASK, name="Ada")
     again = cached(model, log).run_now(TASK, name="Ada")
     assert (first.output, again.output, len(model.requests)) == ("Hello.", "Hello.", 1)
@@ -78,9 +78,9 @@ def test_another_model_is_another_request(log: Log) -> None:
 def test_a_reply_that_is_too_old_is_asked_for_anew(log: Log) -> None:
     model = Scripted(["old", "new"])
     cached(model, log).run_now(Task("x"))
-    log.db.execute("update replies set time = time - 3601")
+    log.db.execute("update kept set until = until - 3601")
     assert cached(model, log).run_now(Task("x")).output == "new"
-    assert log.db["replies"].count == 1
+    assert log.db["kept"].count == 1
 
 
 NOT_KEPT: dict[str, Any] = {
@@ -122,17 +122,17 @@ def test_samples_of_the_same_question_stay_samples(log: Log) -> None:
 def test_a_secret_is_not_kept(log: Log, tmp_path: Path) -> None:
     secret = "sk-ant-abcdefghijklmnopqrstuvwxyz"
     cached(Scripted([f"It is {secret}."]), log).run_now(Task("x"))
-    assert list(log.db.query("select count(*) as n from replies")) == [{"n": 1}]
-    assert not any(secret in row["reply"] for row in log.db.query("select reply from replies"))
+    assert list(log.db.query("select count(*) as n from kept")) == [{"n": 1}]
+    assert not any(secret in row["text"] for row in log.db.query("select text from kept"))
 
 
 def test_a_broken_table_is_told_and_the_model_asked(
     log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log.db.execute("create table replies (other text)")
+    log.db.execute("drop table kept")
     with caplog.at_level(logging.WARNING, "loopwright"):
         assert cached(Scripted(["ok"]), log).run_now(Task("x")).output == "ok"
-    assert "cached replies cannot be used" in caplog.text
+    assert "what the log keeps for a while cannot be used" in caplog.text
 
 
 def test_over_the_wire(log: Log) -> None:

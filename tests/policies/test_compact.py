@@ -231,8 +231,8 @@ def test_a_summary_in_a_run() -> None:
         return ToolCall("1", "look", {"n": asked}) if asked < 7 else "It is not there."
 
     model_ = Scripted(model)
-    cheap = Scripted(lambda request: "Looked in vain.", name="cheap")
-    policy = Compact(tokens=1000, keep=2, longest=1500, model="cheap:cheap")
+    cheap = Scripted(lambda request: "Looked in vain.", name="brief")
+    policy = Compact(tokens=1000, keep=2, longest=1500, model="brief:brief")
     run = Loop(model_, providers=[cheap], policies=[policy]).run_now(Task("Find it.", tools=[look]))
     assert run.output == "It is not there."
     assert cheap.requests
@@ -246,8 +246,8 @@ def test_a_summary_that_fails_leaves_the_run_going() -> None:
     model = Scripted(
         lambda request: ToolCall("1", "look", {"n": 1}) if len(model.requests) < 4 else "ok"
     )
-    cheap = Scripted(lambda request: Failure("overloaded", "busy", None, False, 529), name="cheap")
-    policy = Compact(tokens=100, keep=2, longest=1500, model="cheap:cheap")
+    cheap = Scripted(lambda request: Failure("overloaded", "busy", None, False, 529), name="brief")
+    policy = Compact(tokens=100, keep=2, longest=1500, model="brief:brief")
     run = Loop(model, providers=[cheap], policies=[policy]).run_now(Task("x", tools=[look]))
     assert run.output == "ok"
     assert len(cheap.requests) == 1

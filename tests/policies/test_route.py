@@ -156,12 +156,8 @@ def loop_of(tiny: Any, *more: Any) -> Loop:
 
 
 BUSY = Failure("overloaded", "busy", None, True, 529)
-AFTER_ANOTHER = pytest.mark.xfail(
-    reason="the answer's call is not due again after a call of another purpose", strict=True
-)
 
 
-@AFTER_ANOTHER
 @pytest.mark.parametrize(
     ("said", "output"),
     [("It is hard.", "large"), ("simple", "small"), ("neither", "small"), (BUSY, "small")],
@@ -172,12 +168,10 @@ def test_a_classifier_says_where_a_run_begins(said: Any, output: str) -> None:
     assert run.spent.model_calls == 2
 
 
-@AFTER_ANOTHER
 def test_a_classifier_is_tried_again() -> None:
     assert loop_of([BUSY, "hard"], Retry(backoff=0)).run_now(Task("Do it.")).output == "large"
 
 
-@AFTER_ANOTHER
 def test_a_classifier_that_is_refused_does_without() -> None:
     def refuses(run: Run) -> Decision | None:
         tiny = isinstance(run.call, ModelCall) and run.call.model == "tiny:tiny"

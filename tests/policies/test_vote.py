@@ -177,8 +177,8 @@ def test_a_judge_that_is_asked_both_ways_takes_turns() -> None:
 @pytest.mark.parametrize(("usd", "outcome"), [(6, Outcome.accepted), (5, Outcome.exhausted)])
 def test_a_vote_cannot_spend_past_the_limit(usd: int, outcome: Outcome) -> None:
     """The ballots are reserved together: the answer and two ballots of at most 2 USD each."""
-    set_price("dear:dear", input=0, output=1_000_000)
-    dear = Scripted(lambda request: Reply((Text("42"),), "stop", None), name="dear")
+    set_price("steep:steep", input=0, output=1_000_000)
+    dear = Scripted(lambda request: Reply((Text("42"),), "stop", None), name="steep")
     task = Task("x", checks=[Vote(max_tokens=2)], max_tokens=2)
     run = Loop(dear, policies=[Budget(usd=usd)]).run_now(task)
     assert run.outcome is outcome

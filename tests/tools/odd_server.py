@@ -44,7 +44,8 @@ def called(name: str) -> Any:
         case "pid":
             return os.getpid()
         case "child":
-            return subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL).pid
+            sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+            return subprocess.Popen(sleeper, stdout=subprocess.DEVNULL).pid
         case "change":
             CHANGED = True
             say(method="notifications/tools/list_changed")

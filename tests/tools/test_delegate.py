@@ -25,7 +25,7 @@ def log(tmp_path: Path) -> Log:
     return Log(tmp_path / "runs.db", "process")
 
 
-def paid(replies: Sequence[Any], name: str = "paid") -> Scripted:
+def paid(replies: Sequence[Any], name: str = "costing") -> Scripted:
     """A model that costs a thousandth of a dollar a token."""
     set_price(f"{name}:{name}", "1000", "1000")
     return Scripted(replies, name=name)
@@ -172,8 +172,8 @@ def test_a_crash_in_a_grandchild_resumes_the_grandchild_and_nothing_else(log: Lo
         return said("Oh!", 10)
 
     asked: list[str] = []
-    set_price("paid:paid", "1000", "1000")
-    inner = poet(Scripted(crashing, name="paid"), "0.4")
+    set_price("costing:costing", "1000", "1000")
+    inner = poet(Scripted(crashing, name="costing"), "0.4")
     writer = Scripted(_once("poet", {"topic": "rain"}), name="writer")
     middle = delegate(
         Task("Have {what} written.", tools=[inner]), Loop(writer), usd="0.9", name="write"

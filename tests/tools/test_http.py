@@ -96,12 +96,13 @@ def fetch(tool: Tool, url: str, **arguments: str) -> Response:
         "http://a.test@b.test/", "http://a.test\\@b.test/", "http://b.test#@a.test/",
         "http://b.test?@a.test/", "http://a.test\n.b.test/", "http://a.test .b.test/",
         "http://a.test:22/", "http://a.test.b.test/", "http://xa.test/", "http://a.test%00.b.test/",
-        "http://[::1]/", "javascript:alert(1)", "http://a.test/\r\nX: y", f"http://a.test/{'x' * 9000}",
+        "http://[::1]/", "javascript:alert(1)", "http://a.test/\r\nX: y",
+        f"http://a.test/{'x' * 9000}",
     ],
 )  # fmt: skip
 def test_only_a_plain_url_of_an_allowed_host_is_fetched(url: str) -> None:
     tool = http(["a.test"], resolve=resolving("127.0.0.1"))
-    with pytest.raises((PermissionError, ValueError), match="URL|allowed are: a.test"):
+    with pytest.raises((PermissionError, ValueError), match=r"URL|allowed are: a.test"):
         fetch(tool, url)
 
 
@@ -115,7 +116,9 @@ def test_only_a_plain_url_of_an_allowed_host_is_fetched(url: str) -> None:
 )  # fmt: skip
 def test_no_form_of_a_private_address_is_connected_to(host: str) -> None:
     """With the real resolver, which reads some of these as numbers."""
-    with pytest.raises((PermissionError, ValueError), match="not connected to|no host name|cannot"):
+    with pytest.raises(
+        (PermissionError, ValueError), match=r"not connected to|no host name|cannot"
+    ):
         fetch(http(["*"]), f"http://{host}/")
 
 
@@ -133,7 +136,7 @@ def test_no_form_of_a_private_address_is_connected_to(host: str) -> None:
 )
 def test_hosts_that_fit_are_allowed(pattern: str, url: str) -> None:
     """They come as far as the resolver."""
-    with pytest.raises(PermissionError, match="is not connected to: 10.0.0.1 is not public"):
+    with pytest.raises(PermissionError, match=r"is not connected to: 10.0.0.1 is not public"):
         fetch(http([pattern], resolve=resolving("10.0.0.1")), url)
 
 
@@ -148,7 +151,7 @@ def test_hosts_that_do_not_fit_are_not(pattern: str, url: str) -> None:
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
     tool = http(["a.test"], resolve=resolving("93.184.216.34", "127.0.0.1"))
-    with pytest.raises(PermissionError, match="a.test is not connected to: 127.0.0.1"):
+    with pytest.raises(PermissionError, match=r"a.test is not connected to: 127.0.0.1"):
         fetch(tool, "http://a.test/")
 
 
@@ -242,7 +245,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer(server: Server) -> N
     tool = local(server, resolve=resolving("127.0.0.9", "127.0.0.1"))
     assert fetch(tool, url(server)).body == "hello"
     nowhere = local(server, resolve=resolving())
-    with pytest.raises(ConnectionError, match="a.test cannot be reached: no address is known"):
+    with pytest.raises(ConnectionError, match=r"a.test cannot be reached: no address is known"):
         fetch(nowhere, url(server))
 
 
@@ -257,7 +260,7 @@ def test_tls_names_the_host_and_not_the_address() -> None:
         threading.Thread(target=listener.handle_request, daemon=True).start()
         port = listener.server_address[1]
         tool = http([f"a.test:{port}"], networks=LOOPBACK, resolve=resolving("127.0.0.1"))
-        with pytest.raises(ConnectionError, match="a.test cannot be reached"):
+        with pytest.raises(ConnectionError, match=r"a.test cannot be reached"):
             fetch(tool, f"https://a.test:{port}/")
     assert b"\x00\x06a.test" in heard[0]
 
@@ -291,7 +294,7 @@ def test_a_redirect_to_a_private_address_is_refused_with_any_host(server: Server
 
     redirect(server, "http://b.test/")
     tool = http([f"a.test:{server.port}", "*"], networks=LOOPBACK, resolve=resolve)
-    with pytest.raises(PermissionError, match="b.test is not connected to: 10.0.0.1"):
+    with pytest.raises(PermissionError, match=r"b.test is not connected to: 10.0.0.1"):
         fetch(tool, url(server))
 
 
@@ -418,7 +421,7 @@ def test_an_endless_answer_ends() -> None:
         tool = http(
             [f"a.test:{port}"], networks=LOOPBACK, resolve=resolving("127.0.0.1"), timeout=0.2
         )
-        with pytest.raises(TimeoutError, match="no whole answer within 0.2 s"):
+        with pytest.raises(TimeoutError, match=r"no whole answer within 0.2 s"):
             fetch(tool, f"http://a.test:{port}/")
 
 

@@ -524,6 +524,12 @@ def test_bad_input(given: Callable[[], Any], why: str) -> None:
         given()
 
 
+def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(BadInput, match=r"pip install 'loopwright\[mcp\]'"):
+        mcp_server(ODD)
+
+
 # ---------------------------------------------------------------------------------------- laws
 
 NAMES = st.lists(st.text(st.sampled_from("ab_./é") | st.characters(), min_size=1, max_size=130))
