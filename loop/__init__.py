@@ -26,8 +26,6 @@ from loopwright.task import Task
 if TYPE_CHECKING:
     from loopwright.api import Loop
     from loopwright.log.store import Log
-    from loopwright.quality import quality
-    from loopwright.whatif import whatif
 
 __version__ = "0.1.0"
 
@@ -51,19 +49,15 @@ __all__ = [
     "RunNotFound",
     "RunTaken",
     "Task",
-    "quality",
     "unlimited",
-    "whatif",
 ]
 
 
-_HOMES = {"Loop": "api", "Log": "log.store", "quality": "quality", "whatif": "whatif"}
+_HOMES = {"Loop": "api", "Log": "log.store"}
 """They load asyncio and SQLite, which a module of policies does not need."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
-    found = getattr(import_module(f"loopwright.{_HOMES[name]}"), name)
-    globals()[name] = found  # the submodule of the same name would take its place later
-    return found
+    return getattr(import_module(f"loopwright.{_HOMES[name]}"), name)
