@@ -57,11 +57,12 @@ async def used(run: Run, call: ToolCall, loop: Any, use: Use) -> Used | Answer |
     """Call the tool, or ask it whether the call happened, or take it back, as `call` says."""
     assert run.task is not None
     tool: Any = run.task.tools[call.name]
-    key = _key(run, call)
+    asked = call
     if call.purpose != "call":
         tool = getattr(tool, call.purpose)
         known = tool.spec.schema.get("properties", {})
         call = evolve(call, arguments={n: v for n, v in call.arguments.items() if n in known})
+    key = _key(run, asked) if getattr(tool, "wants_key", False) else ""
     value = await _value(run, call, tool, key, loop, use)
     if value is None and call.purpose == "reconcile":
         return Answer("did not happen", by=call.name)
@@ -79,7 +80,7 @@ def _key(run: Run, call: ToolCall) -> str:
 async def _value(run: Run, call: ToolCall, tool: Any, key: str, loop: Any, use: Use) -> Any:
     """The arguments are the tool's own: it may keep or change them."""
     try:
-        args, kwargs = tool.bind(call.arguments, key if getattr(tool, "wants_key", 0) else "")
+        args, kwargs = tool.bind(call.arguments, key)
     except Mismatch as mismatch:
         return Failure("tool_error", "\n".join(mismatch.problems))
     if getattr(tool, "wants_place", False):

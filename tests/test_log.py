@@ -286,8 +286,8 @@ def send(to: str) -> str:
 
 
 COLUMNS = {
-    "runs": "run parent task version label inputs model outcome verified why output started seconds "
-    "model_calls tool_calls cost_nano cost_usd events",
+    "runs": "run parent task version label inputs model outcome verified why output started "
+    "seconds model_calls tool_calls cost_nano cost_usd events",
     "steps": "run step first_seq last_seq time seconds model_calls tool_calls model failures "
     "cost_nano cost_usd decided",
     "model_calls": "run step seq call time model served_model purpose state finish input_uncached "

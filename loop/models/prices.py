@@ -31,6 +31,8 @@ class Rate:
 
     def at(self, tokens: int) -> int:
         """The rate of a call with so many input tokens: that of its step, for all of them."""
+        if not self.steps:
+            return self.base
         return next((rate for start, rate in reversed(self.steps) if tokens > start), self.base)
 
     def times(self, factor: int) -> "Rate":
@@ -39,6 +41,8 @@ class Rate:
 
     def highest(self, tokens: int) -> int:
         """The highest rate that a call with at most so many input tokens can have."""
+        if not self.steps:
+            return self.base
         return max([self.base, *(rate for start, rate in self.steps if tokens > start)])
 
 
