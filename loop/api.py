@@ -20,15 +20,15 @@ from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from attrs import evolve, frozen
+from attrs import evolve
 
-from loopwright import budget, models
+from loopwright import models
 from loopwright.calls import Delta
 from loopwright.codec import plain
 from loopwright.errors import BadInput, LogError
-from loopwright.events import Ceiling, Ended, Event, Resumed, Setting, Started
+from loopwright.events import Ended, Event, Resumed, Setting, Started, Unwinding
 from loopwright.fold import blank
-from loopwright.house import Changed, Doubt, Fitting, Retries
+from loopwright.house import House
 from loopwright.inspect import name_of
 from loopwright.lint import Forecast, lint
 from loopwright.live import Live
@@ -61,27 +61,6 @@ TICK = 0.1
 
 
 _HOST = socket.gethostname()
-
-
-@frozen
-class House:
-    """The policies under which runs stand: the user's, and around them what always holds.
-
-    `limits` are the finite limits that follow, `ceilings` those that are shared with other runs,
-    `told` is the list in words, for the log.
-    """
-
-    policies: tuple[Policy, ...]
-    limits: Mapping[str, Any]
-    ceilings: tuple[Ceiling, ...]
-    told: tuple[str, ...]
-
-    @classmethod
-    def of(cls, theirs: tuple[Policy, ...]) -> "House":
-        """The house for the user's policies."""
-        default = budget.defaults(theirs)
-        whole = (Changed(), Doubt(), Fitting(), *theirs, Retries(), default, budget.Ceilings())
-        return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))
 
 
 class Loop:
@@ -223,6 +202,20 @@ class Loop:
         self._checked(run.model)
         return self._carried(run, house.policies, port, Resumed(port.now(), setting))
 
+    async def unwind(self, run_id: str, task: Task, *, by: str = "") -> Run:
+        """Take back what the tools of a run did, last first: for a person who thinks better of it.
+
+        It ends as stopped, also if it had been accepted. What was taken back already stays so.
+        """
+        run, port = self._log().run(run_id, task), self._port()
+        if not run.undoable:
+            return run
+        house, now = self._house(task), port.now()
+        first = Resumed(now, self._setting(task, house, run.model, port))
+        why = f"{by or 'a person'} had it taken back"
+        ending = Unwinding(now, Outcome.stopped, why, run.output_data)
+        return await _last(self._carried(run, house.policies, port, first, ending))
+
     async def map(
         self,
         task: Task,
@@ -272,13 +265,18 @@ class Loop:
     # ------------------------------------------------------------------------------ inner works
 
     async def _carried(
-        self, run: Run, policies: Sequence[Policy], port: Port, first: Started | Resumed
+        self,
+        run: Run,
+        policies: Sequence[Policy],
+        port: Port,
+        first: Started | Resumed,
+        *more: Event,
     ) -> AsyncGenerator[Run, None]:
-        """Through the loop, after the first event; an interruption is written down."""
+        """Through the loop, after the first events; an interruption is written down."""
         with self.log.group.run() if self.log else nullcontext():
             try:
                 async with _ticking():
-                    run = await port.record(run, [first])
+                    run = await port.record(run, [first, *more])
                     async with aclosing(loop(run, policies, port)) as steps:
                         async for run in steps:
                             yield run
@@ -310,21 +308,21 @@ class Loop:
             port = Recorded(self.log, port)
         return Watched(port, self.watch) if self.watch else port
 
-    def _house(self, task: Task) -> "House":
+    def _house(self, task: Task) -> House:
         if not task.limits:
             return self.house
         if task not in self.houses:
             self.houses[task] = self._built((*self.policies, *flat(task.limits)))
         return self.houses[task]
 
-    def _built(self, policies: tuple[Policy, ...]) -> "House":
+    def _built(self, policies: tuple[Policy, ...]) -> House:
         house = House.of(policies)
         if house.ceilings and self.log is None:
             names = ", ".join(repr(ceiling.name) for ceiling in house.ceilings)
             raise BadInput(f"the ceiling {names} is kept in a log: give the loop one, with log=")
         return house
 
-    def _setting(self, task: Task, house: "House", model: str, port: Port) -> Setting:
+    def _setting(self, task: Task, house: House, model: str, port: Port) -> Setting:
         return Setting(
             model=model,
             version=task.version,
@@ -337,9 +335,7 @@ class Loop:
             by=f"{_HOST} process {os.getpid()} ({port.random()})",
         )
 
-    def _started(
-        self, task: Task, inputs: Mapping[str, Any], house: "House", port: Port
-    ) -> Started:
+    def _started(self, task: Task, inputs: Mapping[str, Any], house: House, port: Port) -> Started:
         prompt = task.filled(inputs)
         for model in filter(None, _asked_by(task)):
             self._checked(model)

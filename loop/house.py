@@ -5,13 +5,17 @@ did.
 """
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from attrs import evolve, frozen
 
+from loopwright import budget
 from loopwright.calls import ModelCall, ToolCall
 from loopwright.codec import canonical
 from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, TryAgain
 from loopwright.errors import Mismatch
+from loopwright.events import Ceiling
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
 from loopwright.run import Run
@@ -171,3 +175,24 @@ CLEARING = (Doubt(),)
 """Who is asked about calls that clear up after others."""
 
 OTHERWISE = Otherwise()
+
+
+@frozen
+class House:
+    """The policies under which runs stand: the user's, and around them what always holds.
+
+    `limits` are the finite limits that follow, `ceilings` those that are shared with other runs,
+    `told` is the list in words, for the log.
+    """
+
+    policies: tuple[Policy, ...]
+    limits: Mapping[str, Any]
+    ceilings: tuple[Ceiling, ...]
+    told: tuple[str, ...]
+
+    @classmethod
+    def of(cls, theirs: tuple[Policy, ...]) -> "House":
+        """The house for the user's policies."""
+        default = budget.defaults(theirs)
+        whole = (Changed(), Doubt(), Fitting(), *theirs, Retries(), default, budget.Ceilings())
+        return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))

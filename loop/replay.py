@@ -10,7 +10,6 @@ from typing import Any
 
 from attrs import evolve, fields, frozen
 
-from loopwright.api import House
 from loopwright.calls import Call, ModelCall, ToolCall
 from loopwright.decide import decide
 from loopwright.decisions import Decision
@@ -26,6 +25,7 @@ from loopwright.events import (
     Unwinding,
 )
 from loopwright.fold import blank, fold
+from loopwright.house import House
 from loopwright.outcome import Outcome
 from loopwright.policy import Function, Policy, When
 from loopwright.run import Run

@@ -12,7 +12,6 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from loopwright.api import House
 from loopwright.ceiling import nano
 from loopwright.codec import encode
 from loopwright.decisions import Decision, Refuse
@@ -29,6 +28,7 @@ from loopwright.events import (
     Unwinding,
 )
 from loopwright.fold import fold
+from loopwright.house import House
 from loopwright.log.migrations import transaction
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome

@@ -22,7 +22,6 @@ from loopwright import (
     Task,
     unlimited,
 )
-from loopwright.api import House
 from loopwright.calls import Failure, ModelCall, Reply, Request, Sleep, Text, Usage
 from loopwright.ceiling import LARGEST, ends, nano, window
 from loopwright.decisions import Amend, Decision, Switch, TryAgain
@@ -34,6 +33,7 @@ from loopwright.events import (
     Started,
 )
 from loopwright.fold import blank
+from loopwright.house import House
 from loopwright.log import Recorded
 from loopwright.loop import loop
 from loopwright.models import Scripted, set_price

@@ -27,11 +27,11 @@ from test_laws import (
 from test_laws import house as policies_of
 
 from loopwright import BadInput, Budget, Log, LogError, Loop, Outcome, Policy, Task, unlimited
-from loopwright.api import House
 from loopwright.calls import Failure, Reply, Text, ToolCall, Usage
 from loopwright.decisions import Ask, Decision, Refuse, Stop, Switch, TryAgain
 from loopwright.events import Decided, Declined, Event, Resumed, Started
 from loopwright.fold import blank, folded
+from loopwright.house import House
 from loopwright.models.catalogue import set_price
 from loopwright.policies import Approve, Escalate, Retry
 from loopwright.policy import flat

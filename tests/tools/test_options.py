@@ -221,3 +221,21 @@ def test_requests_tell_nothing_of_the_options() -> None:
     Loop(model).run_now(Task("Book.", tools=[made]))
     request: Request = model.requests[0]
     assert set(request.tools[0].schema["properties"]) == {"seat"}
+
+
+def test_a_person_has_it_taken_back_later(log: Log) -> None:
+    taken: list[tuple[int, str]] = []
+
+    def back(seat: int, result: str) -> None:
+        taken.append((seat, result))
+
+    task = Task("Book.", tools=[tool(book, undo=back)])
+    loop = Loop(calls("book", {"seat": 4}, {"seat": 5}), log=log)
+    run = asyncio.run(loop.run(task))
+    assert (run.outcome, taken) == (Outcome.accepted, [])
+    run = asyncio.run(loop.unwind(run.run_id, task, by="Ada"))
+    assert (run.outcome, run.why) == (Outcome.stopped, "Ada had it taken back")
+    assert taken == [(5, "booked"), (4, "booked")]
+    again = asyncio.run(loop.unwind(run.run_id, task))
+    assert (again.seq, len(taken)) == (run.seq, 2)
+    assert loop.resume_now(run.run_id, task).seq == run.seq
