@@ -109,9 +109,14 @@ def test_the_notebook_runs_and_shows_its_run(
         for output in cell.get("outputs", [])
         if "text/html" in output.get("data", {})
     ]
-    assert len(tables) == 1
-    assert "<b>accepted</b> (verified)" in tables[0]
-    assert "Escalate: Switch" in tables[0]
+    run, what_if, costs = tables
+    assert "<b>accepted</b> (verified)" in run
+    assert "Escalate: Switch" in run
+    assert "would_be" in what_if
+    assert "always_strong_usd" in costs
+    said = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+    assert "failed the policy Broken raised AttributeError" in said
+    assert "every umbrella costs a third less" in said
 
 
 def test_the_notebook_is_kept_without_output() -> None:

@@ -1,16 +1,17 @@
 """`Team`: agents that hand a task on to each other, along the edges of a table and no others."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from loopwright.api import Loop
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
-from loopwright.decisions import Decision, Refuse
+from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
 from loopwright.models import catalogue
+from loopwright.outcome import Outcome
 from loopwright.policy import Policy
 from loopwright.run import Run
 from loopwright.task import Task
@@ -19,9 +20,14 @@ from loopwright.tools.delegate import Delegate
 DONE = "done"
 """To whom an agent hands off when the whole work is done."""
 
-
 NOBODY = ""
-"""Who is called next when it has ended, well or badly."""
+"""Who is called next when it has ended badly."""
+
+TEAM = "team"
+"""Who says what no agent has said: that a hand-off was refused, or that a check has complained."""
+
+_USAGE = Usage(1, output_visible=1)
+"""Which reply comes next is looked up, for free; no tokens at all would count as no report."""
 
 
 @frozen
@@ -32,23 +38,50 @@ class HandOff:
     message: str
 
 
+def _named(agents: Iterable[Delegate]) -> Mapping[str, Delegate]:
+    return {agent.spec.name: agent for agent in agents}
+
+
 @frozen(eq=False)
 class Team:
     """Agents that hand a task on to each other.
 
-    `agents` are delegates by their names; the task of each has the one input `message` and the
-    output `HandOff`. `edges` says who may hand off to whom; the first name in it begins. After
-    `rounds` hand-offs nobody is called any more. The team is the model of an ordinary loop, whose
-    tools are the agents: each hand-off is a tool call in the log, and one outside the table is
-    refused there, with its reason, and told to the agent that wanted it.
+    `agents` are delegates; the task of each has the one input `message`, in which stands what was
+    said so far and to whom the agent may hand off, and the output `HandOff`. `edges` says by their
+    names who may hand off to whom; the first one in it begins. `rounds` is how many hand-offs there
+    may be, those refused included: by default ten, twice the way through four agents and back.
 
-    Raises `BadInput` for edges that lead nowhere.
+    The team is the model of an ordinary loop, whose tools are the agents: each hand-off is a tool
+    call in the log. One outside the table is refused there, with its reason, and told to the agent
+    that wanted it, as are the problems that a check of the team's task finds, where a policy tries
+    again. It is accepted when somebody who may say so says ``"done"``; after the last round it ends
+    as exhausted, and when an agent's run ends badly as failed.
+
+    Raises `BadInput` for edges that lead nowhere, and for agents that cannot be in a team.
+
+    >>> from loopwright.models import Scripted
+    >>> from loopwright.tools import delegate
+    >>> writer = Scripted(['{"to": "editor", "message": "Rain falls."}'], name="writer")
+    >>> editor = Scripted(['{"to": "done", "message": "Rain falls, Ada."}'], name="editor")
+    >>> agents = [
+    ...     delegate(Task("{message}", output=HandOff), Loop(model), usd=0, name=model.name)
+    ...     for model in (writer, editor)
+    ... ]
+    >>> team = Team(agents, {"writer": ["editor"], "editor": ["done", "writer"]})
+    >>> team.loop().run_now(team.task("Write a line to Ada.")).output
+    'Rain falls, Ada.'
+    >>> print(editor.requests[0].messages[0].text)
+    Write a line to Ada.
+    <BLANKLINE>
+    [writer] Rain falls.
+    <BLANKLINE>
+    [team] You are the editor. You may hand off to: done, writer.
     """
 
-    agents: Mapping[str, Delegate]
+    agents: Mapping[str, Delegate] = field(converter=_named)
     edges: Mapping[str, Sequence[str]]
     rounds: int = 10
-    name: str = field(default="team", init=False)
+    name: str = field(default=TEAM, init=False)
 
     def __attrs_post_init__(self) -> None:
         named = {*self.edges, *(to for ends in self.edges.values() for to in ends)} - {DONE}
@@ -57,15 +90,12 @@ class Team:
         if not self.edges or self.rounds < 1:
             raise BadInput("a team needs edges, and at least one round")
         for name, agent in self.agents.items():
-            if agent.spec.name != name or agent.task.fields != ("message",):
-                raise BadInput(
-                    f"the agent {name!r} must be a delegate of that name for {{message}}"
-                )
+            _check(name, agent)
         catalogue.free(self.name)
 
     def loop(self, *, policies: Any = (), **options: Any) -> Loop:
         """The loop that carries the team's work out; `options` are those of `Loop`."""
-        return Loop(self, policies=[Edges(self.edges), policies], **options)
+        return Loop(self, policies=[Edges(self.edges, self.rounds), policies], **options)
 
     def task(self, prompt: str, **options: Any) -> Task:
         """The work of the team; `options` are those of `Task`."""
@@ -74,50 +104,59 @@ class Team:
     async def reply(self, request: Request) -> Reply | Failure:
         """Who is called next, or how it ended: follows from the conversation alone."""
         passed = list(_passed(request.messages))
-        usage = Usage(1, output_visible=1)
-        to, message = self._next(request.messages[0].text, passed)
-        if to == NOBODY:
-            return Reply((Text(message),), "stop", usage)
-        call = ToolCall(f"{len(passed)}", to, {"message": message})
-        return Reply((call,), "tool_calls", usage)
+        to = passed[-1].to if passed else next(iter(self.edges))
+        if passed and _over(passed[-1], self.edges):
+            return Reply((Text(passed[-1].message),), "stop", _USAGE)
+        message = "\n\n".join(self._told(request.messages[0].text, passed, to))
+        return Reply((ToolCall(f"{len(passed)}", to, {"message": message}),), "tool_calls", _USAGE)
 
-    def _next(self, prompt: str, passed: Sequence["Passed"]) -> tuple[str, str]:
-        told = "\n\n".join([prompt, *(f"[{one.by}] {one.message}" for one in passed)])
-        if not passed:
-            return next(iter(self.edges)), told
-        last = passed[-1]
-        if last.to == NOBODY or (last.to == DONE and DONE in self.edges.get(last.by, ())):
-            return NOBODY, last.message
-        if len(passed) >= self.rounds:
-            return NOBODY, f"Nobody is called after {self.rounds} hand-offs. Last: {last.message}"
-        return last.to, told
+    def _told(self, prompt: str, passed: Sequence["Passed"], to: str) -> Iterator[str]:
+        yield prompt
+        yield from (f"[{one.by}] {one.message}" for one in passed)
+        ends = ", ".join(self.edges.get(to, ())) or "nobody"
+        yield f"[{TEAM}] You are the {to}. You may hand off to: {ends}."
+
+
+def _check(name: str, agent: Delegate) -> None:
+    if name in (DONE, TEAM):
+        raise BadInput(f"no agent can be called {name!r}: that word has a meaning of its own")
+    if agent.task.fields != ("message",) or agent.task.output is not HandOff:
+        raise BadInput(
+            f"the task of {name!r} must have the one input {{message}}, and output=HandOff"
+        )
 
 
 @frozen
 class Passed:
-    """One hand-off that was made, or what came of one that could not be."""
+    """A hand-off `by` an agent; or what the team has to say of one, which goes to who wanted it."""
 
     by: str
     to: str
     message: str
 
 
+def _over(last: Passed, edges: Mapping[str, Sequence[str]]) -> bool:
+    """Whether nobody is called any more: it has ended badly, or is done."""
+    return last.to == NOBODY or (last.to == DONE and DONE in edges.get(last.by, ()))
+
+
 def _passed(messages: Sequence[Message]) -> Iterator[Passed]:
-    """The hand-offs in a conversation. One that was refused goes back to who wanted it."""
+    """The hand-offs in a conversation, and what was said to them."""
     called, before = "", ""
     for message in messages[1:]:
         for block in message.blocks:
             if isinstance(block, ToolCall):
                 called = block.name
-            if isinstance(block, ToolResult):
-                one = _read(block, called, before)
-                before = one.by if not block.error else before
-                yield one
+            elif isinstance(block, ToolResult) and not block.error:
+                before = called
+                yield _read(block, called)
+            elif isinstance(block, ToolResult):
+                yield Passed(TEAM, before or called, block.content)
+            elif isinstance(block, Text) and message.role == "user":
+                yield Passed(TEAM, before, block.text)
 
 
-def _read(result: ToolResult, called: str, before: str) -> Passed:
-    if result.error:
-        return Passed("refused", before or called, result.content)
+def _read(result: ToolResult, called: str) -> Passed:
     said = json.loads(result.content)
     output = said.get("output")
     if said["outcome"] == "accepted" and isinstance(output, Mapping):
@@ -127,23 +166,37 @@ def _read(result: ToolResult, called: str, before: str) -> Passed:
 
 @frozen(str=False)
 class Edges(Policy):
-    """A hand-off that the table does not know is refused, and told to the agent that wanted it."""
+    """A hand-off that the table does not know is refused, and told to the agent that wanted it.
+
+    After so many `rounds` nobody is called any more.
+    """
 
     edges: Mapping[str, Sequence[str]]
+    rounds: int
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        return {"edges": {name: list(ends) for name, ends in self.edges.items()}}
+        edges = {name: list(ends) for name, ends in self.edges.items()}
+        return {"edges": edges, "rounds": self.rounds}
 
     def decide(self, run: Run) -> Decision | None:
-        call = run.call
-        if run.moment != "call" or not isinstance(call, ToolCall):
+        passed = list(_passed(run.messages))
+        if not passed:
             return None
-        passed = [one for one in _passed(run.messages) if one.by != "refused"]
-        if not passed or run.messages[-1].role != "assistant":
+        if run.moment == "answer" and passed[-1].to == NOBODY:
+            return Stop(passed[-1].message, Outcome.failed)
+        if run.moment == "call" and isinstance(run.call, ToolCall):
+            return self._handed(run.call.name, passed)
+        return None
+
+    def _handed(self, to: str, passed: Sequence[Passed]) -> Decision | None:
+        if len(passed) >= self.rounds:
+            last = passed[-1]
+            why = f"after {self.rounds} hand-offs nobody is called any more. The last: {last.by}"
+            return Stop(f"{why} to {to}: {last.message}", Outcome.exhausted)
+        by = next((one.by for one in reversed(passed) if one.by != TEAM), to)
+        again = passed[-1].by == TEAM and to == by
+        allowed = self.edges.get(by, ())
+        if again or to in allowed:
             return None
-        allowed = self.edges.get(passed[-1].by, ())
-        if call.name in allowed or call.name == passed[-1].by:
-            return None
-        ends = ", ".join(allowed) or "nobody"
-        return Refuse(f"{passed[-1].by} may hand off to {ends}, and not to {call.name}")
+        return Refuse(f"{by} may hand off to {', '.join(allowed) or 'nobody'}, and not to {to}")

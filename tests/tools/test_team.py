@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from loopwright import BadInput, Budget, Log, Loop, Outcome, Task
+from loopwright.calls import ToolCall
 from loopwright.events import Decided, Intended
 from loopwright.models import Scripted
+from loopwright.policies import Retry
 from loopwright.tools.delegate import Delegate, delegate
 from loopwright.tools.team import HandOff, Team
 
@@ -36,8 +38,7 @@ def agent(name: str, *answers: str) -> Delegate:
 
 
 def team(rounds: int = 10, **answers: list[str]) -> Team:
-    agents = {name: agent(name, *answers.get(name, [])) for name in EDGES}
-    return Team(agents, EDGES, rounds)
+    return Team([agent(name, *answers.get(name, [])) for name in EDGES], EDGES, rounds)
 
 
 def called(run: Any) -> list[str]:
@@ -60,7 +61,7 @@ def test_the_work_goes_along_the_edges(log: Log) -> None:
     assert (run.outcome, run.output) == (Outcome.accepted, "All tests pass.")
     assert called(run) == ["planner", "coder", "reviewer", "coder", "reviewer", "tester"]
     second = [e.call for e in run.events if isinstance(e, Intended)][7]
-    assert second.arguments["message"].endswith("[reviewer] It has no body.")  # type: ignore[union-attr]
+    assert "\n\n[reviewer] It has no body.\n\n" in second.arguments["message"]  # type: ignore[union-attr]
     assert len(log.runs()) == 7
 
 
@@ -93,21 +94,66 @@ def test_done_only_by_who_may_say_so(log: Log) -> None:
     assert called(run)[:3] == ["planner", "planner", "coder"]
 
 
+def test_nobody_hands_off_to_itself_unless_the_table_says_so(log: Log) -> None:
+    answers = {**STRAIGHT, "planner": [to("planner", "Hm."), to("coder", "Add it up.")]}
+    crew = team(**answers)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert run.decisions[0].decision.why == "planner may hand off to coder, and not to planner"  # type: ignore[union-attr]
+    assert called(run)[:3] == ["planner", "planner", "coder"]
+    assert run.outcome is Outcome.accepted
+
+
+def test_one_that_insists_is_capped(log: Log) -> None:
+    crew = team(5, planner=[to("tester", "Test it!")] * 9)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert (run.outcome, called(run)) == (Outcome.exhausted, ["planner"] * 3)
+
+
+def test_an_agent_is_told_to_whom_it_may_hand_off(log: Log) -> None:
+    crew = team(**STRAIGHT)
+    crew.loop(log=log).run_now(crew.task("Write add."))
+    asked = crew.agents["reviewer"].loop.providers["reviewer"].requests[0]  # type: ignore[attr-defined]
+    told = "[team] You are the reviewer. You may hand off to: tester, coder."
+    assert asked.messages[0].text.endswith(told)
+
+
+def test_what_a_check_finds_goes_to_who_said_done(log: Log) -> None:
+    tested = [to("done", "I think so."), to("done", "All tests pass.")]
+    crew = team(**{**STRAIGHT, "tester": tested})
+    task = crew.task("Write add.", checks=[lambda said: None if "pass" in said else "Run them!"])
+    run = crew.loop(log=log, policies=[Retry(times=1, backoff=0)]).run_now(task)
+    assert (run.outcome, run.output) == (Outcome.accepted, "All tests pass.")
+    assert called(run)[-2:] == ["tester", "tester"]
+    asked = crew.agents["tester"].loop.providers["tester"].requests[1]  # type: ignore[attr-defined]
+    assert "[team] Your answer was not accepted:\n- Run them!" in asked.messages[0].text
+
+
+def test_a_team_can_be_an_agent_of_another_loop(log: Log) -> None:
+    crew = team(**STRAIGHT)
+    shop = delegate(crew.task("Write {what}."), crew.loop(), usd=0, name="shop")
+    boss = Scripted([ToolCall("1", "shop", {"what": "add"}), "Delivered."], name="boss")
+    run = Loop(boss, log=log).run_now(Task("Have it written.", tools=[shop]))
+    assert run.output == "Delivered."
+    assert len(log.runs()) == 8
+
+
 def test_rounds_are_capped(log: Log) -> None:
     again = [to("reviewer", "Here."), to("reviewer", "Here."), to("reviewer", "Here.")]
     no = [to("coder", "No."), to("coder", "No."), to("coder", "No.")]
     crew = team(4, **{**STRAIGHT, "coder": again, "reviewer": no})
     run = crew.loop(log=log).run_now(crew.task("Write add."))
     assert called(run) == ["planner", "coder", "reviewer", "coder"]
-    assert run.output is not None
-    assert "after 4 hand-offs" in run.output
+    assert run.outcome is Outcome.exhausted
+    assert run.why.endswith(
+        "after 4 hand-offs nobody is called any more. The last: coder to reviewer: Here."
+    )
 
 
 def test_an_agent_that_ends_badly_ends_the_work(log: Log) -> None:
     crew = team(planner=["no JSON"])
     run = crew.loop(log=log).run_now(crew.task("Write add."))
-    assert run.output is not None
-    assert run.output.startswith("planner ended as rejected")
+    assert run.outcome is Outcome.failed
+    assert run.why.startswith("planner ended as rejected")
 
 
 def test_a_team_stands_under_policies_like_any_loop(log: Log) -> None:
@@ -126,4 +172,12 @@ def test_a_team_stands_under_policies_like_any_loop(log: Log) -> None:
 )
 def test_edges_that_lead_nowhere(edges: dict[str, list[str]], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        Team({name: agent(name) for name in EDGES}, edges)
+        Team([agent(name) for name in EDGES], edges)
+
+
+def test_agents_that_cannot_be_in_a_team() -> None:
+    with pytest.raises(BadInput, match="no agent can be called 'done'"):
+        Team([agent("planner"), agent("done")], {"planner": ["done"]})
+    mute = delegate(Task("{message}", name="mute"), Loop(Scripted([])), usd=0)
+    with pytest.raises(BadInput, match="the task of 'mute' must have the one input"):
+        Team([mute], {"mute": ["done"]})
