@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from math import inf, isnan
+from math import inf
 from typing import Any
 
 import attrs
 from attrs import field, frozen
 
 from loopwright.calls import NANO, Call, ModelCall, Sleep, ToolCall
-from loopwright.ceiling import asked, covers
+from loopwright.ceiling import LARGEST, asked, covers
 from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
@@ -23,27 +23,36 @@ unlimited = inf
 Limit = int | float | Decimal | str | None
 
 
-def _limit(value: Limit, attribute: Any) -> Any:
+def _limit(value: Limit, budget: Any, attribute: Any) -> Any:
     name = attribute.name
     if value is None:
         return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("nan")
-    if isinstance(value, bool) or isnan(number) or number < 0:
-        raise BadInput(f"Budget({name}={value!r}): give a number of at least 0, or unlimited")
+    number, said = _number(value), f"{type(budget).__name__}({name}={value!r})"
+    if number is None or number < 0:
+        raise BadInput(f"{said}: give a number of at least 0, or unlimited")
     if number == Decimal("inf"):
         return inf
+    most = LARGEST // NANO if name == "usd" else LARGEST
+    if number > most:
+        raise BadInput(f"{said}: give at most {most}, or unlimited")
     if name == "usd":
         return number
     if name != "seconds" and number != int(number):
-        raise BadInput(f"Budget({name}={value!r}): give a whole number")
+        raise BadInput(f"{said}: give a whole number")
     return float(number) if name == "seconds" else int(number)
 
 
+def _number(value: Any) -> Decimal | None:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return None if isinstance(value, bool) or number.is_nan() else number
+
+
 def _limited() -> Any:
-    return field(default=None, converter=attrs.Converter(_limit, takes_field=True))
+    converter = attrs.Converter(_limit, takes_self=True, takes_field=True)
+    return field(default=None, converter=converter)
 
 
 @frozen(str=False)
@@ -72,7 +81,8 @@ class Budget(Policy):
     the default, or ``"allow"``.
 
     It is a ceiling over our price table and over the usage that the provider reports, not over the
-    invoice. Raises `BadInput` for a limit that is negative or no number.
+    invoice. Raises `BadInput` for a limit that is negative, no number, or more than is counted: 9
+    million USD, and 2 to the 53rd of all else.
 
     >>> Budget(usd="0.50", seconds=120).limits
     {'usd': '0.50', 'seconds': 120.0}

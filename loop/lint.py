@@ -6,15 +6,16 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from loopwright import budget, dryrun
 from loopwright.calls import ModelCall, ToolCall
+from loopwright.ceiling import asked, covers
 from loopwright.codec import canonical
-from loopwright.decisions import Ask, Decision, Refuse, Switch
+from loopwright.decisions import Amend, Ask, Decision, Refuse, Switch
 from loopwright.dryrun import REJECTED, WORLDS, Tried, World, dry
 from loopwright.errors import BadInput
-from loopwright.events import Decided, Intended
+from loopwright.events import Ceiling, Decided, Declined, Intended
 from loopwright.models import catalogue
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
@@ -185,16 +186,37 @@ def _first_call(scene: _Scene) -> Iterator[Finding]:
     if not run.spent.model_calls and run.outcome is Outcome.exhausted:
         who = run.decisions[-1].policy
         yield Finding("error", who, f"not even the first call can be made: {run.why}")
-    quote = quoted(first, scene.run.bound(first))  # type: ignore[arg-type]
-    asked = {"usd": quote.high, "tokens": quote.tokens, "requests": 1}
+    call = _quoted(scene, first)
     for ceiling in budget.ceilings(scene.policies):
-        needed = asked.get(ceiling.unit, 0)
-        if fnmatchcase(scene.model, ceiling.model) and needed > ceiling.limit:
-            text = (
-                f"the first call may need {needed} of the ceiling {ceiling.name!r}, which is "
-                f"{ceiling.limit} (nano-dollars, tokens or requests): raise it, or lower max_tokens"
-            )
+        if not _fits(ceiling, call) and not _cheaper(scene, ceiling, call):
+            why = budget.told(_declined(ceiling, call), call)
+            text = f"not even the first call can be made: {why}. Raise it, or lower max_tokens"
             yield Finding("error", ceiling.name, text)
+
+
+def _quoted(scene: _Scene, call: Any) -> ModelCall:
+    known: ModelCall = evolve(call, quote=quoted(call, scene.run.bound(call)))
+    return known
+
+
+def _fits(ceiling: Ceiling, call: ModelCall) -> bool:
+    return not covers(ceiling, call) or asked(ceiling, call) <= ceiling.limit
+
+
+def _declined(ceiling: Ceiling, call: ModelCall) -> Declined:
+    return Declined(0.0, call.id, ceiling, 0, 0, 0, asked(ceiling, call))
+
+
+def _cheaper(scene: _Scene, ceiling: Ceiling, call: ModelCall) -> bool:
+    """Whether somebody knows a call that fits, in place of one that the ceiling declines."""
+    view = scene.run.before(call, scene.run.spent).but(declined=(_declined(ceiling, call),))
+    for policy in scene.policies:
+        match _opinion(policy, view, scene):
+            case Amend(ModelCall() as other) if _fits(ceiling, _quoted(scene, other)):
+                return True
+            case Switch(to) if _fits(ceiling, _quoted(scene, evolve(call, model=to))):
+                return True
+    return False
 
 
 def _cut_off(scene: _Scene) -> Iterator[Finding]:

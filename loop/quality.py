@@ -1,12 +1,13 @@
 """The cost of quality: what accepted answers have cost, and what each model contributed to them."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
 
-from loopwright.calls import Cost, ModelCall, Question
+from loopwright.calls import Cost, ModelCall, Question, ToolCall
 from loopwright.events import Ended, Event, Inspected, Intended, Reconciled, Returned, Started
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
@@ -22,7 +23,8 @@ class Rung:
     """What one model contributed to a task; money in nano-dollars.
 
     `runs` reached it, `attempts` are the answers that it gave, of which `accepted` ended their run.
-    `cost` is that of all model calls while the runs were on it, those of judges included.
+    `cost` is all that was spent while the runs were on it: by its own calls, by judges, by agents
+    that it called as tools, and, where it is the first, by what chose it.
     """
 
     model: str
@@ -93,7 +95,8 @@ def quality(
 
     `log` is a `Log` or its path. `since` leaves out runs that began earlier: an ISO date (in UTC
     where it names no zone), or seconds since 1970. `task` leaves out other tasks: a `Task`, or its
-    title. By default all runs count.
+    title. By default all runs count; a run that a tool began is part of the run that called it,
+    and has a row of its own only where `task` names its task.
 
     Costs are what was settled; calls in doubt count once they are reconciled. The rungs stand in
     the order in which the runs reached them; the first is the cheap model, the last one the strong.
@@ -139,7 +142,8 @@ class Course:
     """How one run went.
 
     `legs` are the rungs that it was on, in order, and what was spent there; `answers` are the rungs
-    of the answers that were looked at; `accepted` says whether the last of them was.
+    of the answers that were looked at; `accepted` says whether the last of them was. `spent` is all
+    that it cost, also where it came to no rung.
     """
 
     task: str
@@ -147,6 +151,7 @@ class Course:
     legs: tuple[tuple[str, int], ...]
     answers: tuple[str, ...]
     accepted: bool
+    spent: int
 
     @property
     def rungs(self) -> tuple[str, ...]:
@@ -168,19 +173,18 @@ def course(events: Sequence[Event]) -> Course:
     first, last = events[0], events[-1]
     assert isinstance(first, Started)
     rungs: list[str] = []
-    costs: list[int] = []
+    costs: Counter[int] = Counter()
     on: dict[str, int] = {}
     answers: dict[str, str] = {}
     answer = ""
     for event in events:
         match event:
-            case Intended(call=ModelCall() | Question() as call):
+            case Intended(call=ModelCall() | Question() | ToolCall() as call):
                 rung = _rung(call)
                 if rung and rungs[-1:] != [rung]:
                     rungs.append(rung)
-                    costs.append(0)
                 answer = call.id if rung else answer
-                on[call.id] = len(rungs) - 1
+                on[call.id] = max(0, len(rungs) - 1)
             case Returned(call=name, cost=Cost(high=cost)) | Reconciled(call=name, cost=int(cost)):
                 if cost:
                     costs[on[name]] += cost
@@ -189,12 +193,13 @@ def course(events: Sequence[Event]) -> Course:
             case _:
                 pass
     accepted = isinstance(last, Ended) and last.outcome is Outcome.accepted
-    legs = tuple(zip(rungs, costs, strict=True))
-    return Course(first.task, first.version, legs, tuple(answers.values()), accepted)
+    legs = tuple((rung, costs[i]) for i, rung in enumerate(rungs))
+    by = tuple(answers.values())
+    return Course(first.task, first.version, legs, by, accepted, costs.total())
 
 
-def _rung(call: ModelCall | Question) -> str:
-    """The rung that the call is made on; empty for a judge and for an approval."""
+def _rung(call: ModelCall | Question | ToolCall) -> str:
+    """The rung that the call is made on; empty for a judge, an approval and a tool."""
     if call.purpose != "answer":
         return ""
     return call.model if isinstance(call, ModelCall) else PERSON
@@ -212,7 +217,7 @@ def _quality(task: str, version: str, courses: Sequence[Course]) -> Quality:
         runs=len(courses),
         accepted=sum(one.accepted for one in courses),
         first_try=sum(one.accepted and len(one.answers) == 1 for one in courses),
-        cost=sum(rung.cost for rung in rungs),
+        cost=sum(one.spent for one in courses),
         rungs=rungs,
         always_cheap=_cheap(models[0].model, courses) if models else None,
         always_strong=_divided(models[-1].cost * len(courses), models[-1].runs) if models else None,

@@ -60,7 +60,8 @@ def moments(
         together = events[at:end] or [_under(events[at], house)]
         if end > at:
             asked = [Then(policy, run.seq, together) for policy in house.policies]
-            yield Moment(run, together, decide(run, asked, together[0].time))
+            others = decide(run, asked, together[0].time)
+            yield Moment(run, together, others[: len(together)] if _cut(events, end) else others)
         run = fold(run, *together)
         at += len(together)
     yield run
@@ -78,6 +79,12 @@ def _decided(events: Sequence[Event], at: int) -> int:
         return _while(events, end, (Intended,))
     cancelled = isinstance(last, Ended) and last.outcome is Outcome.cancelled  # from outside
     return end + (isinstance(last, Ended | Declined) and not cancelled)
+
+
+def _cut(events: Sequence[Event], end: int) -> bool:
+    """Whether what was decided together was lost in part: then the rest was decided anew later."""
+    resumed = end < len(events) and isinstance(events[end], Resumed)
+    return resumed and isinstance(events[end - 1], Decided)
 
 
 def _while(events: Sequence[Event], at: int, kinds: tuple[type[Event], ...]) -> int:

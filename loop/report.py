@@ -99,13 +99,17 @@ def opened(log: "Log | str | os.PathLike[str]") -> Log:
 
 
 def chosen(log: Log, since: Since, task: Task | str | None) -> list[str]:
-    """The ids of the runs that began at `since` or later, of one task or of all, oldest first."""
+    """The ids of the runs that began at `since` or later, of one task or of all, oldest first.
+
+    Of all, those that a tool began are left out: they are part of the run that called it.
+    """
     title = task.title if isinstance(task, Task) else task
     if not isinstance(title, str | None):
         raise BadInput(f"task={task!r}: give a Task, its title, or None for all tasks")
     query = (
         "select run from events where type = 'Started' and time >= ? "
-        "and (? is null or json_extract(data, '$.task') = ?) order by run"
+        "and iif(? is null, coalesce(json_extract(data, '$.parent'), '') = '',"
+        " json_extract(data, '$.task') = ?) order by run"
     )
     return [row["run"] for row in log.db.query(query, (_seconds(since), title, title))]
 

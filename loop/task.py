@@ -1,6 +1,8 @@
 """`Task`: what is wanted, and what counts as done."""
 
+import base64
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from inspect import iscoroutinefunction
@@ -156,8 +158,7 @@ class Task:
             raise BadInput("a task needs a prompt: Task('Summarise {text}.')")
         if not all(isinstance(text, str) for text in (self.system, self.name, self.label)):
             raise BadInput("system, name and label of a task are texts")
-        if not isinstance(self.options, Options):
-            raise BadInput(f"options={self.options!r}: give Options(effort='high'), for example")
+        _check_options(self.options, self.tools)
         if (
             isinstance(self.max_tokens, bool)
             or not isinstance(self.max_tokens, int)
@@ -252,6 +253,36 @@ class Task:
 NOTHING = Quote()
 
 
+def _check_options(options: Any, tools: Mapping[str, Tool]) -> None:
+    if not isinstance(options, Options):
+        raise BadInput(f"options={options!r}: give Options(effort='high'), for example")
+    for name in ("effort", "tool_choice", "tier"):
+        if not isinstance(getattr(options, name), str):
+            raise BadInput(f"Options({name}={getattr(options, name)!r}): give a text")
+    choices = ("auto", "none", "required", *tools)
+    if options.tool_choice not in choices:
+        said = ", ".join(map(repr, choices))
+        raise BadInput(f"Options(tool_choice={options.tool_choice!r}): say one of {said}")
+    try:
+        known = all(isinstance(held, Mapping) for held in options.extra.values())
+        json.dumps(plain(options.extra), allow_nan=False)
+    except (AttributeError, TypeError, ValueError, BadInput) as error:
+        raise BadInput(f"Options(extra=...): this is no JSON data: {error}") from None
+    if not known:
+        raise BadInput("Options(extra=...): give an object by the name of each provider")
+
+
+def _check_media(name: str, media: Media) -> None:
+    if bool(media.data) == bool(media.url):
+        raise BadInput(f"the input {name!r}: a Media has either data or a url")
+    try:
+        base64.b64decode(media.data, validate=True)
+    except ValueError:
+        raise BadInput(
+            f"the input {name!r}: the data of a Media is base64, without 'data:' before it"
+        ) from None
+
+
 def _media(value: Any) -> tuple[Media, ...]:
     """A value that is an image or a document, or a list of nothing else."""
     if isinstance(value, Media):
@@ -264,6 +295,8 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if media := _media(value):
+        for one in media:
+            _check_media(name, one)
         return ", ".join(f"[{one.kind} {one.name or name}]" for one in media)
     try:
         return encode(plain(value))

@@ -171,13 +171,9 @@ def whatif(
     own = flat(given.limits) if given and given.limits else ()
     house = House.of((*flat(policies), *own))
     recorded = map(log.events, chosen(log, since, task))
-    rows = tuple(replayed(run, house, given) for run in recorded if task or not _is_part(run))
+    rows = tuple(replayed(run, house, given) for run in recorded)
     _keep(log, house, rows)
     return Report(rows, _summary(rows))
-
-
-def _is_part(events: Sequence[Event]) -> bool:
-    return isinstance(events[0], Started) and bool(events[0].parent)
 
 
 def replayed(events: Sequence[Event], house: House, task: Task | None = None) -> Replayed:

@@ -8,7 +8,7 @@ from loopwright.decisions import Decision, Refuse, Switch
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
 from loopwright.outcome import Outcome
-from loopwright.policies.given import at_least, named
+from loopwright.policies.given import at_least, named, text
 from loopwright.policy import Policy
 from loopwright.run import Run
 
@@ -43,9 +43,9 @@ class Breaker(Policy):
 
     failures: int = field(default=5, validator=at_least(1, whole=True))
     per: str = field(default="minute", kw_only=True)
-    model: str = field(default="*", kw_only=True)
-    to: str = field(default="", kw_only=True)
-    shared: str = field(default="", kw_only=True, alias="name")
+    model: str = field(default="*", validator=text, kw_only=True)
+    to: str = field(default="", validator=text, kw_only=True)
+    shared: str = field(default="", validator=text, kw_only=True, alias="name")
 
     def __attrs_post_init__(self) -> None:
         if self.per not in WINDOWS:
@@ -61,7 +61,7 @@ class Breaker(Policy):
     def ceilings(self) -> tuple[Ceiling, ...]:
         """How many failures the runs that use it share."""
         name = self.shared or f"breaker of {self.model}"
-        return (Ceiling(name, self.failures, self.per, "failures", self.model),)
+        return (Ceiling(f"{name}: failures", self.failures, self.per, "failures", self.model),)
 
     def decide(self, run: Run) -> Decision | None:
         declined = declined_by(self.ceilings, run)

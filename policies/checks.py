@@ -9,7 +9,7 @@ from attrs import frozen, validators
 
 from loopwright.calls import Text, ToolResult
 from loopwright.errors import BadInput
-from loopwright.policies.given import at_least
+from loopwright.policies.given import at_least, listed, text
 from loopwright.run import Run
 
 
@@ -35,7 +35,7 @@ class Matches:
     """
 
     pattern: str = attrs.field(validator=_pattern)
-    field: str = ""
+    field: str = attrs.field(default="", validator=text)
     why: str = attrs.field(default="", kw_only=True)
 
     def __call__(self, answer: Any) -> str | None:
@@ -57,7 +57,7 @@ class MaxWords:
     """
 
     most: int = attrs.field(validator=at_least(1, whole=True))
-    field: str = ""
+    field: str = attrs.field(default="", validator=text)
 
     def __call__(self, answer: Any) -> str | None:
         """The problem, or `None`."""
@@ -79,6 +79,10 @@ PLACEHOLDERS = (
 Markdown, and HTML are none."""
 
 
+def _more(patterns: Any) -> tuple[str, ...]:
+    return listed("NoPlaceholders", "regular expressions", patterns)
+
+
 @frozen
 class NoPlaceholders:
     """The answer leaves nothing to be filled in: no ``[Your name]``, ``{{city}}``, ``TODO``.
@@ -92,7 +96,7 @@ class NoPlaceholders:
     """
 
     more: tuple[str, ...] = attrs.field(
-        default=(), converter=tuple, validator=validators.deep_iterable(_pattern)
+        default=(), converter=_more, validator=validators.deep_iterable(_pattern)
     )
 
     def __call__(self, answer: Any) -> str | None:
@@ -128,7 +132,7 @@ class Cites:
     """
 
     least: int = attrs.field(default=1, validator=at_least(0, whole=True))
-    field: str = ""
+    field: str = attrs.field(default="", validator=text)
     pattern: str = attrs.field(default=QUOTED, validator=_pattern, kw_only=True)
 
     def __call__(self, answer: Any, run: Run) -> str | None:

@@ -40,7 +40,7 @@ def _model(model: Any) -> str:
 
 
 def _share(policy: object, attribute: object, share: Any) -> None:
-    if not isinstance(share, int | float) or not 0 < share <= 1:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise BadInput(f"Compact({share!r}): give the share as a number above 0, of at most 1")
 
 

@@ -37,8 +37,17 @@ def _kinds() -> dict[str, Any]:
         name: kind
         for name, kind in exported.items()
         if isinstance(kind, type) and (issubclass(kind, Policy) or hasattr(kind, "port"))
-        if name not in ("Policies", "Policy")
+        if name not in ("Policies", "Policy", "AskPerson", "Route")
     }
+
+
+_WRITTEN = dict.fromkeys(
+    ("AskPerson", "Route"), "needs a function of yours: it is written in code"
+) | dict.fromkeys(
+    ("Agrees", "Cites", "Judge", "Matches", "MaxWords", "NoPlaceholders", "Vote"),
+    "is a check: it is written in code, among the checks of a task",
+)
+"""What has a name here, but no place in a configuration."""
 
 
 KINDS: Mapping[str, Any] = _kinds()
@@ -269,6 +278,8 @@ def _policies(page: Marked, path: Path) -> Iterator[Any]:
 
 
 def _policy(page: Marked, path: Path, name: str, given: Any) -> Any:
+    if name in _WRITTEN:
+        page.wrong(path, f"{name} {_WRITTEN[name]}")
     if name not in KINDS:
         hint = _near(name, KINDS) or f"; known are {', '.join(KINDS)}"
         page.wrong(path, f"there is no policy {name!r}{hint}")

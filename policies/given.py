@@ -22,13 +22,33 @@ def at_least(least: float, *, whole: bool = False) -> Callable[[Any, Any, Any], 
     return check
 
 
-def named(policy: str, models: Iterable[Any]) -> tuple[str, ...]:
+def text(policy: Any, attribute: Any, value: Any) -> None:
+    """A validator for attrs: a text."""
+    if not isinstance(value, str):
+        raise BadInput(f"{type(policy).__name__}({attribute.alias}={value!r}): give a text")
+
+
+def function(policy: Any, attribute: Any, value: Any) -> None:
+    """A validator for attrs: a function, or none."""
+    if value is not None and not callable(value):
+        raise BadInput(f"{type(policy).__name__}({attribute.alias}={value!r}): give a function")
+
+
+def listed(policy: str, what: str, given: Any) -> tuple[Any, ...]:
+    """What stands in a list. Raises `BadInput` for a single text, of which the letters would stand
+    there, and for what is no list."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BadInput(f"{policy}: {given!r}: give a list of {what}, [{given!r}]")
+    return tuple(given)
+
+
+def named(policy: str, given: Any) -> tuple[str, ...]:
     """The models, each once. Raises `BadInput` for what is not of the form "provider:model".
 
     >>> named("Fallback", ["openai:gpt-6-luna"])
     ('openai:gpt-6-luna',)
     """
-    models = tuple(models)
+    models: tuple[str, ...] = listed(policy, "models", given)
     for model in models:
         name, _, rest = model.partition(":") if isinstance(model, str) else ("", "", "")
         if not name or not rest:
@@ -38,9 +58,9 @@ def named(policy: str, models: Iterable[Any]) -> tuple[str, ...]:
     return models
 
 
-def kinds(policy: str, names: Iterable[Any]) -> tuple[str, ...]:
+def kinds(policy: str, given: Any) -> tuple[str, ...]:
     """Kinds of failures. Raises `BadInput` for a name that is none."""
-    names = tuple(names)
+    names: tuple[str, ...] = listed(policy, "kinds of failures", given)
     for name in names:
         if name not in KINDS:
             near = difflib.get_close_matches(str(name), KINDS, 1)

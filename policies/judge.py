@@ -10,7 +10,7 @@ from attrs import field, frozen
 from loopwright.calls import Failure, Message, Reply, Text
 from loopwright.errors import BadInput
 from loopwright.inspect import Ballot
-from loopwright.policies.given import at_least
+from loopwright.policies.given import at_least, named, text
 from loopwright.policies.transcript import enclosed
 from loopwright.run import Run
 
@@ -27,6 +27,15 @@ _FORM = (
 def _threshold(judge: object, attribute: object, threshold: Any) -> None:
     if threshold is not None and not _graded(threshold):
         raise BadInput(f"Judge(threshold={threshold!r}): give a number from 0 to 10")
+
+
+def _rubric(judge: object, attribute: object, rubric: Any) -> None:
+    if not isinstance(rubric, str) or not rubric.strip():
+        raise BadInput(f"Judge({rubric!r}): say what a good answer is")
+
+
+def _model(model: Any) -> str:
+    return named("Judge", [model])[0] if model else ""
 
 
 @frozen
@@ -50,7 +59,8 @@ class Judge:
     costs as much as the first. Against the second it is told that length counts for nothing; where
     that matters, put `MaxWords` beside it, which no judge can be talked out of.
 
-    Raises `BadInput` for a threshold that is no score, and for a bound of less than one token.
+    Raises `BadInput` without a rubric, for a model without a provider, for a threshold that is no
+    score, and for a bound of less than one token.
 
     >>> from loopwright import Loop, Task
     >>> from loopwright.models import Scripted
@@ -61,9 +71,9 @@ class Judge:
     'Too cold.'
     """
 
-    rubric: str
-    model: str = ""
-    name: str = "Judge"
+    rubric: str = field(validator=_rubric)
+    model: str = field(default="", converter=_model)
+    name: str = field(default="Judge", validator=text)
     max_tokens: int = field(default=512, validator=at_least(1, whole=True))
     threshold: float | None = field(
         default=None,

@@ -10,7 +10,7 @@ from loopwright.decisions import Decision, TryAgain
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Decided, Declined, Event, Intended, Returned
 from loopwright.policies.breaker import declined_by
-from loopwright.policies.given import at_least, fraction
+from loopwright.policies.given import at_least, fraction, text
 from loopwright.policy import Policy
 from loopwright.run import Run
 
@@ -48,9 +48,9 @@ class Pace(Policy):
     requests: int | None = field(default=None, validator=_COUNT)
     tokens: int | None = field(default=None, validator=_COUNT)
     per: str = field(default="minute", kw_only=True)
-    model: str = field(default="*", kw_only=True)
+    model: str = field(default="*", validator=text, kw_only=True)
     patience: float = field(default=600.0, validator=at_least(0), kw_only=True)
-    shared: str = field(default="", kw_only=True, alias="name")
+    shared: str = field(default="", validator=text, kw_only=True, alias="name")
 
     def __attrs_post_init__(self) -> None:
         if self.requests is None and self.tokens is None:

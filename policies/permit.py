@@ -10,6 +10,7 @@ from loopwright.calls import ToolCall, ToolResult
 from loopwright.decisions import Decision, Refuse
 from loopwright.errors import BadInput
 from loopwright.events import Intended, Returned
+from loopwright.policies.given import listed
 from loopwright.policy import Policy
 from loopwright.run import Run
 
@@ -33,9 +34,10 @@ def _rules(policy: object, attribute: object, rules: Any) -> None:
 
 
 def _patterns(names: Any) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    found = listed("Permit", "names of tools", names)
+    if not all(isinstance(name, str) for name in found):
         raise BadInput(f"Permit: {names!r}: give a list of names of tools, such as ['fetch_*']")
-    return tuple(names)
+    return found
 
 
 @frozen(str=False)

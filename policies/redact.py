@@ -52,8 +52,11 @@ class Redact(Policy):
     models_only: bool
 
     def __init__(self, *patterns: str, mask: str = "[redacted]", models_only: bool = False) -> None:
-        if not patterns:
-            raise BadInput("Redact(...) needs patterns, such as Redact(EMAIL, r'\\bAcme\\b')")
+        if not patterns or not isinstance(mask, str):
+            raise BadInput(
+                "Redact(...) needs patterns, such as Redact(EMAIL, r'\\bAcme\\b'), "
+                "and a text as its mask"
+            )
         for pattern in patterns:
             _check(pattern, mask)
         object.__setattr__(self, "patterns", patterns)

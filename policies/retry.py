@@ -15,7 +15,9 @@ from loopwright.run import Run
 
 
 def _by_kind(on: Any) -> tuple[tuple[str, int], ...]:
-    pairs = tuple(on.items() if isinstance(on, Mapping) else on)
+    pairs = tuple(on.items()) if isinstance(on, Mapping) else on
+    if not isinstance(pairs, tuple) or not all(isinstance(one, tuple) for one in pairs):
+        raise BadInput(f"Retry(on={on!r}): give times by kind, such as {{'rate_limited': 5}}")
     kinds("Retry(on=...)", (kind for kind, _ in pairs))
     for kind, times in pairs:
         if isinstance(times, bool) or not isinstance(times, int) or times < 0:
@@ -81,9 +83,12 @@ class Retry(Policy):
         return TryAgain(f"{failure.kind}, try {failures + 1} in {after:.3g} s{said}", after=after)
 
     def delay(self, run: Run, failure: Failure, failures: int) -> float:
-        """The seconds to wait before try number `failures` + 1."""
+        """The seconds to wait before try number `failures` + 1.
+
+        A provider is not always ours: it may ask for what is no time.
+        """
         if failure.retry_after is not None:
-            return failure.retry_after
+            return max(0.0, failure.retry_after)
         waited = self.backoff * 2.0 ** min(failures - 1, _ENOUGH)
         return min(waited, self.longest) * (1 - 0.25 * fraction(f"{run.run_id} {run.seq}"))
 

@@ -8,6 +8,7 @@ from attrs import evolve, field, frozen
 from loopwright.calls import ModelCall
 from loopwright.decisions import Amend, Decision
 from loopwright.errors import BadInput
+from loopwright.policies.given import text
 from loopwright.policy import Policy
 from loopwright.run import Run
 
@@ -34,7 +35,7 @@ class Timeout(Policy):
     """
 
     seconds: float = field(validator=_positive)
-    model: str = field(default="*", kw_only=True)
+    model: str = field(default="*", validator=text, kw_only=True)
     models: ClassVar[tuple[str, ...]] = ()
 
     def decide(self, run: Run) -> Decision | None:

@@ -10,7 +10,7 @@ from loopwright.calls import Failure, Media, Message, Reply, Text, ToolCall, Too
 from loopwright.codec import canonical
 from loopwright.errors import BadInput, Mismatch
 from loopwright.inspect import Ballot
-from loopwright.policies.given import at_least, named
+from loopwright.policies.given import at_least, function, named, text
 from loopwright.policies.judge import Judge
 from loopwright.policies.transcript import enclosed, transcript
 from loopwright.run import Run
@@ -19,9 +19,12 @@ Key = Callable[[Any], Any]
 
 
 def _models(models: Any) -> tuple[str, ...]:
-    if isinstance(models, str):
-        raise BadInput(f"Vote({models!r}): give a list of models, [{models!r}]")
     return named("Vote", models)
+
+
+def _judge(vote: object, attribute: object, judge: Any) -> None:
+    if judge is not None and not isinstance(judge, Judge):
+        raise BadInput(f"Vote(judge={judge!r}): give a Judge")
 
 
 def _model(model: Any) -> str:
@@ -61,9 +64,9 @@ class Vote:
 
     models: tuple[str, ...] = field(default=(), converter=_models)
     samples: int = field(default=2, validator=at_least(1, whole=True), kw_only=True)
-    judge: Judge | None = field(default=None, kw_only=True)
-    key: Key | None = field(default=None, kw_only=True)
-    name: str = field(default="Vote", kw_only=True)
+    judge: Judge | None = field(default=None, validator=_judge, kw_only=True)
+    key: Key | None = field(default=None, validator=function, kw_only=True)
+    name: str = field(default="Vote", validator=text, kw_only=True)
     max_tokens: int = field(default=4096, validator=at_least(1, whole=True), kw_only=True)
 
     @property
@@ -137,8 +140,8 @@ class Agrees:
     """
 
     model: str = field(converter=_model)
-    key: Key | None = field(default=None, kw_only=True)
-    name: str = field(default="Agrees", kw_only=True)
+    key: Key | None = field(default=None, validator=function, kw_only=True)
+    name: str = field(default="Agrees", validator=text, kw_only=True)
     max_tokens: int = field(default=4096, validator=at_least(1, whole=True), kw_only=True)
 
     def ask(self, run: Run) -> tuple[Ballot, ...]:

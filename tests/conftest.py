@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from loopwright import Log
-from loopwright.models import forbid_real_calls
+from loopwright.models import catalogue, forbid_real_calls
 
 forbid_real_calls()
 
@@ -20,3 +20,12 @@ def log(tmp_path: Path) -> Iterator[Log]:
     log = Log(tmp_path / "runs.db", "process")
     yield log
     log.close()
+
+
+@pytest.fixture(autouse=True)
+def _prices() -> Iterator[None]:
+    """A price that a test sets is that test's own."""
+    before = dict(catalogue._set)
+    yield
+    catalogue._set.clear()
+    catalogue._set.update(before)

@@ -7,8 +7,19 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from loopwright import BadInput, Log, Loop, Outcome, Policy, Run, Task, unlimited
-from loopwright.calls import ToolCall
+from loopwright import (
+    BadInput,
+    Log,
+    Loop,
+    Media,
+    Options,
+    Outcome,
+    Policy,
+    Run,
+    Task,
+    unlimited,
+)
+from loopwright.calls import Text, ToolCall
 from loopwright.decisions import Decision
 from loopwright.models import OpenAI, Scripted
 from loopwright.policies import Approve, Budget, Escalate, Retry
@@ -185,3 +196,40 @@ def test_unlimited_must_be_written_out() -> None:
     )
     assert run.outcome is Outcome.exhausted
     assert run.why == "the limit of 25 model calls would be passed: 25 used, 1 more asked"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"effort": 3}, "Options(effort=3): give a text"),
+        ({"tool_choice": None}, "Options(tool_choice=None): give a text"),
+        ({"tool_choice": "look"}, "say one of 'auto', 'none', 'required'"),
+        ({"extra": {"openai": {"x": object()}}}, "this is no JSON data"),
+        ({"extra": {"openai": {"x": float("nan")}}}, "this is no JSON data"),
+        ({"extra": {"openai": 1}}, "give an object by the name of each provider"),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)):
+        Task("x", options=Options(**options))
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        Media("image/png"),
+        Media("image/png", "aGk=", "https://x/y.png"),
+        Media("image/png", "data:image/png;base64,aGk="),
+    ],
+)
+def test_media_that_cannot_be_shown(media: Media) -> None:
+    with pytest.raises(BadInput, match="the input 'photo': "):
+        Loop(Scripted(["ok"])).run_now(Task("What is in {photo}?"), photo=media)
+
+
+def test_media_are_shown_before_the_prompt() -> None:
+    model = Scripted(["A cat."])
+    photo = Media("image/png", "aGk=", name="cat.png")
+    Loop(model).run_now(Task("What is in {photo}?"), photo=photo)
+    (message,) = model.requests[0].messages
+    assert message.blocks == (photo, Text("What is in [image cat.png]?"))

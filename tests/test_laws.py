@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Sequence
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from attrs import evolve, field, frozen
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -33,9 +34,10 @@ from loopwright.port import Inline, Port
 from loopwright.run import Run
 from loopwright.tools import tool
 
-set_price("world:weak", input=1000, output=2000)
-set_price("world:strong", input=5000, output=9000)
-set_price("world:judge", input=100, output=900)
+# A first call may cost some 0.08 USD: a run under the default limits can come far, and be cut off.
+set_price("world:weak", input=50, output=100)
+set_price("world:strong", input=250, output=450)
+set_price("world:judge", input=5, output=45)
 
 
 @tool(effect="read")
@@ -177,6 +179,31 @@ def timeless(events: Sequence[Event]) -> list[Event]:
     return bare
 
 
+FAR: dict[str, tuple[list[Any], int]] = {
+    "accepted": (["no idea", "42"], 2),
+    "rejected": (["no idea"], 6),
+    "exhausted": ([ToolCall("x", "double", {"number": 1})], 25),
+    "failed": (["no idea", Failure("bad_request", "it failed", None, False, 400)], 2),
+}
+
+
+@pytest.mark.parametrize("outcome", FAR)
+def test_the_laws_see_runs_that_come_far(outcome: str) -> None:
+    """Prices and limits change: where no call can be made, no law can be broken."""
+    said, calls = FAR[outcome]
+    usage = Usage(3, output_visible=2)
+    script = [
+        one
+        if isinstance(one, Failure)
+        else Reply((one,), "tool_calls", usage)
+        if isinstance(one, ToolCall)
+        else Reply((Text(one),), "stop", usage)
+        for one in said
+    ]
+    run = inline(script, [Retry(2, 0.0), Escalate("world:strong")])
+    assert (run.outcome, run.spent.model_calls) == (outcome, calls)
+
+
 @given(worlds, rules, tasks)
 def test_every_run_ends_and_its_events_fold_to_it(
     script: list[Reply | Failure], rules: list[Policy], task: Task
@@ -244,7 +271,7 @@ def _of_model(call: str, run: Run) -> bool:
 budgets = st.builds(
     Budget,
     usd=st.sampled_from(["0", "0.2", "1", "3", None]),
-    tokens=st.sampled_from([0, 500, 2000, None]),
+    tokens=st.sampled_from([0, 2000, 9000, None]),
     seconds=st.sampled_from([0, 1, 40, 600]),
     model_calls=st.integers(0, 6),
     tool_calls=st.integers(0, 4),

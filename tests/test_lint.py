@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_laws import JUDGED, TASK, inline, rules, tasks, worlds
 
-from loopwright import BadInput, Budget, Loop, Outcome, Policy, Run, Task, unlimited
+from loopwright import BadInput, Budget, Log, Loop, Outcome, Policy, Run, Task, unlimited
 from loopwright.budget import DEFAULTS, defaults
 from loopwright.calls import NANO, Failure, ModelCall, Reply, Sleep, Text, ToolCall
 from loopwright.decisions import Accept, Amend, Ask, Decision, Stop, Switch, TryAgain
@@ -341,9 +341,20 @@ def test_more_tokens_than_the_model_can_answer() -> None:
 def test_a_limit_smaller_than_one_call() -> None:
     (said,) = found(Budget(usd="0.001"))
     assert said.startswith("error: Budget: not even the first call can be made: the limit of 0.001")
-    (said,) = found([Budget(usd=9), Budget(usd="0.001", per="day", name="team")])
-    assert said.startswith("error: team: the first call may need ")
-    assert found(Budget(model_calls=0))[0].startswith("error: Budget: not even the first call")
+    team = Budget(usd="0.001", per="day", name="team")
+    (said,) = found([Budget(usd=9), team])
+    assert said.startswith("error: team: not even the first call can be made: the ceiling 'team'")
+    assert found([Timeout(5), Budget(usd=9), team]) == [said]
+
+
+@pytest.mark.parametrize("shared", [{}, {"per": "day", "name": "team"}])
+def test_a_limit_for_which_somebody_knows_a_cheaper_call(shared: Any, log: Log) -> None:
+    """What works is no error: a strict loop begins, and comes to its end."""
+    ladder = [Degrade(least=1), Budget(usd="0.7", **shared)]
+    model = Scripted(["ok"], name="even")
+    loop = Loop(model, policies=ladder, log=log, strict=True)
+    assert loop.run_now(Task("x", max_tokens=1_000)).outcome is Outcome.accepted
+    assert model.requests[0].max_tokens < 1_000
 
 
 def test_a_ceiling_in_tokens_or_requests_smaller_than_one_call() -> None:

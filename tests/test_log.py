@@ -287,20 +287,30 @@ def send(to: str) -> str:
 
 COLUMNS = {
     "runs": "run parent task version label inputs model outcome verified why output started "
-    "seconds model_calls tool_calls cost_nano cost_usd events",
+    "seconds model_calls tool_calls cost_nano cost_usd events attempts",
     "steps": "run step first_seq last_seq time seconds model_calls tool_calls model failures "
     "cost_nano cost_usd decided",
-    "model_calls": "run step seq call time model served_model purpose state finish input_uncached "
-    "cache_read cache_write output_visible output_reasoning cost_nano cost_low_usd cost_usd "
-    "quoted_usd possibly_billed_usd price_table seconds first_token_seconds prefix prefix_changed "
-    "repairs failure message status retry_after request_id",
+    "model_calls": "run step seq call time model served_model purpose policy state finish "
+    "input_uncached cache_read cache_write output_visible output_reasoning cost_nano cost_low_usd "
+    "cost_usd quoted_usd possibly_billed_usd price_table seconds first_token_seconds prefix "
+    "prefix_changed repairs failure message status retry_after request_id cached",
     "tool_calls": "run step seq call time tool arguments effect state result failure message "
-    "seconds",
+    "seconds cached",
     "decisions": "run step seq time moment policy decision why switched_to after_seconds feedback "
     "call parameters overruled settled_usd reserved_usd presumed_usd model_calls seconds",
     "problems": "run step seq time verdict check problem",
-    "spend": "day task version model model_calls failed input_tokens output_tokens cost_nano "
-    "cost_usd possibly_billed_usd",
+    "approvals": "run step seq call time policy purpose question about tool arguments answer by "
+    "note answered waited_seconds",
+    "messages": "run seq time role text",
+    "trees": "run parent root task version label",
+    "tasks": "task version label first_run runs ended accepted at_once acceptance "
+    "at_once_acceptance attempts model_calls cost_nano cost_usd usd_per_accepted seconds "
+    "longest_seconds",
+    "spend": "day root task version model purpose policy model_calls failed input_tokens "
+    "output_tokens cost_nano cost_usd possibly_billed_usd",
+    "ledger": "run seq time call model entry settled_nano reserved_nano presumed_nano excess_nano "
+    "settled_usd reserved_usd presumed_usd by",
+    "ceilings": "ceiling window unit model allowed settled reserved presumed remaining",
 }
 
 
@@ -351,5 +361,5 @@ def test_the_views_tell_what_happened(tmp_path: Path) -> None:
     ]
     assert rows("select verdict, problem from problems") == [("problem", "No.")]
     assert rows("select count(*), max(step) from steps") == [(5, 5)]
-    assert rows("select model_calls, failed from spend") == [(4, 1)]
+    assert rows("select policy, model_calls, failed from spend") == [("", 2, 1), ("Retry", 2, 0)]
     database.close()

@@ -14,9 +14,9 @@ from loopwright.calls import Failure, Reply, Text, ToolCall, Usage
 from loopwright.decisions import Decision, Switch
 from loopwright.events import Inspected, Intended
 from loopwright.models.catalogue import set_price
-from loopwright.policies import Escalate, Judge, Retry
+from loopwright.policies import Escalate, Judge, Retry, Route
 from loopwright.quality import PERSON, Quality, course, quality
-from loopwright.tools import tool
+from loopwright.tools import delegate, tool
 
 set_price("cheap:cheap", input=1, output=1)
 set_price("dear:dear", input=10, output=10)
@@ -62,6 +62,7 @@ def look() -> str:
 
 SUM = Task("6 * 7?", checks=[digits], name="sum")
 LADDER = (Escalate("dear:dear"), Budget(usd="5"))
+FEW = (Budget(usd="5"),)
 
 
 def carry_out(
@@ -209,3 +210,34 @@ def test_the_rows_are_plain(log: Log) -> None:
     assert report[0].rungs[0].row()["cost_nano"] == 100_000
     assert {type(value) for value in row.values()} <= {str, int, float, type(None)}
     assert "cheap:cheap: 0 of 1" in report._repr_html_()
+
+
+def test_what_chose_the_model_costs_its_rung(log: Log) -> None:
+    """A classifier is asked before there is a rung, and is paid all the same."""
+    route = Route.classified("judge:judge", {"easy": "cheap:cheap", "hard": "dear:dear"})
+    worlds = [World([said("42")], "cheap"), World([said("easy", 50)], "judge"), World([], "dear")]
+    Loop("cheap:cheap", providers=worlds, log=log, policies=[route]).run_now(SUM)
+    (row,) = quality(log)
+    assert [(rung.model, rung.cost) for rung in row.rungs] == [("cheap:cheap", 200_000)]
+    assert row.cost == 200_000
+
+
+def test_what_came_to_no_model_costs_what_it_cost(log: Log) -> None:
+    route = Route.classified("judge:judge", {"easy": "cheap:cheap", "hard": "dear:dear"})
+    worlds = [World([said("easy", 50)], "judge"), World([], "cheap"), World([], "dear")]
+    limits = [route, Budget(model_calls=1)]
+    Loop("cheap:cheap", providers=worlds, log=log, policies=limits).run_now(SUM)
+    (row,) = quality(log)
+    assert (row.cost, row.rungs, row.always_cheap) == (100_000, (), None)
+
+
+def test_an_agent_costs_the_rung_that_called_it_and_nobody_else(log: Log) -> None:
+    child = Loop("dear:dear", providers=[World([said("It rains.")], "dear")])
+    poet = delegate(Task("Write.", name="poem"), child, usd=1, name="poet")
+    call = Reply((ToolCall("x", "poet", {}),), "tool_calls", Usage(100))
+    carry_out(log, [call, said("42")], task=Task("6 * 7?", tools=[poet], name="sum"), policies=FEW)
+    report = quality(log)
+    assert [(row.task, row.cost) for row in report] == [("sum", 200_000 + 1_000_000)]
+    assert report[0].cost == report[0].rungs[0].cost
+    assert report.summary["cost_usd"] == 0.0012
+    assert [(row.task, row.cost) for row in quality(log, task="poem")] == [("poem", 1_000_000)]

@@ -4,6 +4,7 @@ from loopwright.tools.ask_person import Relay, ask_person
 from loopwright.tools.delegate import delegate
 from loopwright.tools.files import files
 from loopwright.tools.http import http
+from loopwright.tools.labels import exposed
 from loopwright.tools.mcp import mcp_server
 from loopwright.tools.memory import memory
 from loopwright.tools.process import Limits
@@ -20,6 +21,7 @@ __all__ = [
     "Tool",
     "ask_person",
     "delegate",
+    "exposed",
     "files",
     "http",
     "mcp_server",

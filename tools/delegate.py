@@ -11,13 +11,16 @@ from loopwright.api import Loop
 from loopwright.budget import Budget
 from loopwright.calls import Effect, Quote, ToolSpec
 from loopwright.ceiling import nano
-from loopwright.decisions import Ask, Decision, Refuse, Stop
+from loopwright.decisions import Decision, Stop, Switch
+from loopwright.draft import undone
 from loopwright.errors import BadInput, Mismatch
-from loopwright.events import Ceiling
+from loopwright.events import Ceiling, Event, Resumed, Unwinding
 from loopwright.outcome import Outcome
-from loopwright.policy import Policies, Policy
+from loopwright.policy import Policy, flat
 from loopwright.run import Run
 from loopwright.task import Task
+from loopwright.tools.labels import labels
+from loopwright.tools.tool import Tool, tool
 from loopwright.use import Billed, Place, StillWaiting
 
 
@@ -29,7 +32,10 @@ def delegate(
     The inputs of the prompt are the tool's parameters, as texts. The child is linked in the log of
     the calling run, goes on with it after a crash, and asks the same people. It may spend `usd`,
     which is reserved when it is called; it may not work longer than the calling run, and what that
-    run's policies stop, refuse or ask about they stop, refuse or ask about here, too.
+    run's policies say before a call holds here, too: they stop, refuse, ask and amend, but leave
+    the child its models. When the calling run ends badly, what the child did is undone, too, from
+    the log, also where the child itself was accepted. The tool has the labels of all tools of the
+    child: what one of them brings in from outside, it may pass on.
 
     Raises `BadInput` for an amount that is none, and for a name that no tool can have.
 
@@ -65,9 +71,20 @@ class Delegate:
     spec: ToolSpec
     quote: Quote
     effect: Effect = "idempotent"
-    timeout: float = 3600.0
+    timeout: float = 3600.0  # the calling run's own limit comes first, unless somebody lifts it
     asynchronous: bool = True
     wants_place: bool = True
+    undo: Tool | None = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        undoable = any(getattr(tool, "undo", None) for tool in self.task.tools.values())
+        undo = tool(self.taken_back, effect="idempotent") if undoable else None
+        object.__setattr__(self, "undo", undo)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """What the tools of the child bring in, and where they lead."""
+        return frozenset().union(*map(labels, self.task.tools.values()))
 
     def bind(
         self, arguments: Mapping[str, Any], key: str = ""
@@ -93,12 +110,31 @@ class Delegate:
         """Carry the child out, or go on with it. Raises `StillWaiting` while it waits."""
         run_id = f"{place.run.run_id}.{place.call.id}"
         child = await self._inside(place).run_as(run_id, self.task, inputs, parent=place.run.run_id)
-        if child.outcome is Outcome.waiting:
-            raise StillWaiting(f"run {run_id} asks: {child.why}")
+        _check_waiting(child)
         said = {"outcome": child.outcome, "output": child.output_data}
         if child.outcome is not Outcome.accepted:
             said["why"] = child.why
         return Billed(said, child.spent.at_most)
+
+    async def taken_back(self, place: Place) -> str:
+        """Undo what the child did, however it ended.
+
+        Raises `BadInput` without a log, `StillWaiting` while a person is asked about an undoing in
+        doubt, and `RuntimeError` for what could not be undone.
+        """
+        run_id, loop = f"{place.run.run_id}.{undone(place.call)}", self._inside(place)
+        if loop.log is None:
+            raise BadInput("what a child did is undone from the log: give the loop one")
+        if not loop.log.has(run_id):
+            return "it had not begun"
+        child = loop.log.run(run_id, self.task)
+        if child.undoable and not child.unwinding:
+            loop.log.append_now(run_id, child.seq, _reopened(child, place.run))
+        child = await loop.resume(run_id, self.task)
+        _check_waiting(child)
+        if child.not_undone:
+            raise RuntimeError(child.why)
+        return "undone"
 
     def _inside(self, place: Place) -> Loop:
         """The child's loop, under the eyes of the calling one, and inside its limits."""
@@ -106,13 +142,37 @@ class Delegate:
         slice_ = Budget(usd=Decimal(self.quote.high) / 10**9, seconds=left)
         return Loop(
             mine.model,
-            policies=[Under(theirs.policies), *mine.policies, slice_],
+            policies=[Under(_above(place)), *mine.policies, slice_],
             log=theirs.log,
             providers=list(mine.providers.values()),
             ask=mine.ask or theirs.ask,
             watch=mine.watch or theirs.watch,
             ports=mine.ports,
         )
+
+
+def _check_waiting(child: Run) -> None:
+    if child.outcome is Outcome.waiting:
+        raise StillWaiting(f"run {child.run_id} asks: {child.why}")
+
+
+def _reopened(child: Run, above: Run) -> list[Event]:
+    """The child goes on, in order to end as the run above it does."""
+    ending, now = above.unwinding, max(child.time, above.time)
+    assert ending is not None, "nothing is taken back before the run ends"
+    why = f"the calling run ended as {ending.outcome}"
+    return [
+        Resumed(now, child.setting),
+        Unwinding(now, ending.outcome, why, child.output_data),
+    ]
+
+
+def _above(place: Place) -> tuple[Policy, ...]:
+    """The policies of the calling run, but those that are ``inherited = False``: about that run
+    alone."""
+    task = place.run.task
+    policies = flat((place.loop.policies, (task and task.limits) or ()))
+    return tuple(policy for policy in policies if getattr(policy, "inherited", True))
 
 
 def _left(run: Run) -> float | None:
@@ -123,7 +183,10 @@ def _left(run: Run) -> float | None:
 
 @frozen(str=False)
 class Under(Policy):
-    """The policies of the calling run: before a call they may stop, refuse or ask, and no more."""
+    """The policies of the calling run, before a call; the model is the child's own business.
+
+    Each is heard by itself: one that would only switch must not keep those below from speaking.
+    """
 
     policies: tuple[Policy, ...]
 
@@ -135,5 +198,7 @@ class Under(Policy):
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "call":
             return None
-        decision = Policies(self.policies).decide(run)
-        return decision if isinstance(decision, Stop | Refuse | Ask) else None
+        said = [policy.decide(run) for policy in self.policies]
+        heard = [one for one in said if one is not None and not isinstance(one, Switch)]
+        stops = (one for one in heard if isinstance(one, Stop))
+        return next(stops, heard[0] if heard else None)

@@ -91,7 +91,8 @@ class _Console:
         """
         if not any(tuple(argv[: len(start)]) == start for start in self.allowed):
             said = ", ".join(map(shlex.join, self.allowed))
-            raise PermissionError(f"{shlex.join(argv)[:200]} is not allowed; allowed are: {said}")
+            wanted = shlex.join(argv)[:200] or "no command"
+            raise PermissionError(f"{wanted} is not allowed; allowed are: {said}")
         return await self._run(argv)
 
     async def line(self, line: str) -> Finished:

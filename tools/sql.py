@@ -66,7 +66,7 @@ def sql(
     [[2]]
     >>> ask("create table t (x)")
     Traceback (most recent call last):
-    sqlite3.DatabaseError: not authorized
+    sqlite3.DatabaseError: not authorized: rows can be read here, and nothing else
     >>> connection.close()
     """
     if rows < 1 or seconds <= 0:

@@ -58,10 +58,8 @@ def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iter
         _guard(connection, write, time.monotonic() + seconds)
         yield
         done = True
-    except sqlite3.OperationalError as error:
-        if "interrupted" in str(error):
-            raise TimeoutError(f"the query took longer than {seconds:g} s") from None
-        raise
+    except sqlite3.DatabaseError as error:
+        raise _clear(error, write, seconds) from None
     finally:
         connection.set_authorizer(None)
         connection.set_progress_handler(None, 0)
@@ -71,6 +69,17 @@ def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iter
         connection.isolation_level = isolation
         for kind, most in limits:
             connection.setlimit(kind, most)
+
+
+def _clear(error: sqlite3.DatabaseError, write: bool, seconds: float) -> Exception:
+    """What SQLite says, in words that a model can act on."""
+    said = str(error)
+    if "interrupted" in said:
+        return TimeoutError(f"the query took longer than {seconds:g} s")
+    if "authorized" in said or "prohibited" in said:
+        allowed = "read and changed" if write else "read"
+        return sqlite3.DatabaseError(f"{said}: rows can be {allowed} here, and nothing else")
+    return error
 
 
 def _limited(connection: sqlite3.Connection) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -170,6 +170,9 @@ class Edges(Policy):
 
     After so many `rounds` nobody is called any more.
     """
+
+    inherited: ClassVar[bool] = False
+    """What an agent of the team does in a run of its own is no hand-off."""
 
     edges: Mapping[str, Sequence[str]]
     rounds: int

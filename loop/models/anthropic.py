@@ -35,7 +35,7 @@ class Anthropic:
     `client` is an `anthropic.AsyncAnthropic` of your own, for use in one event loop; without it
     one is made for each event loop, from `client_options` (such as ``base_url=``) and from the
     SDK's own environment variables. The SDK never repeats a request by itself: that is for a
-    policy to say.
+    policy to say. Raises `BadInput` for another kind of client.
 
     >>> Anthropic(api_key="none", base_url="http://127.0.0.1:1").name
     'anthropic'
@@ -45,11 +45,11 @@ class Anthropic:
 
     def __init__(self, client: Any = None, **client_options: Any) -> None:
         self._options = client_options
-        self._clients = Clients(self._client, client)
+        self._clients = Clients("AsyncAnthropic", self._client, client)
         self._histories = Histories(WIRE)
 
     def check(self) -> None:
-        """Raise `BadInput` if there are no credentials, before anything is spent."""
+        """Raise `BadInput` for missing or unusable credentials, before anything is spent."""
         client = self._clients.first()
         sent = {name.lower() for name in client.default_headers}
         if not (client.auth_headers or client.custom_auth or sent & {"authorization", "x-api-key"}):

@@ -10,7 +10,7 @@ from loopwright.calls import Block, Failure, Finish, Opaque, Reply, Request, Tex
 from loopwright.models import failures, strict
 from loopwright.models.legal import beside
 from loopwright.models.sse import Malformed
-from loopwright.models.usage import amount, usage
+from loopwright.models.usage import amount, less, total, usage
 
 _FINISHES: Mapping[str, Finish] = {
     "end_turn": "stop",
@@ -197,17 +197,27 @@ def _tier(counted: Mapping[str, Any]) -> str:
 
 
 def _usage(counted: Mapping[str, Any]) -> Usage | None:
+    """The tokens of a compaction stand in an entry of their own, and in no total."""
+    parts = [_buckets(one) for one in (counted, *_compactions(counted.get("iterations")))]
+    return usage(counted, **{name: total(part[name] for part in parts) for name in parts[0]})
+
+
+def _compactions(entries: Any) -> list[Mapping[str, Any]]:
+    listed = entries if isinstance(entries, list) else []
+    found = [one for one in listed if isinstance(one, Mapping)]
+    return [one for one in found if one.get("type") == "compaction"]
+
+
+def _buckets(counted: Mapping[str, Any]) -> dict[str, int | None]:
     """`input_tokens` leaves out what was written to the cache and read from it."""
     written = amount(counted, "cache_creation_input_tokens")
     long = amount(counted, "cache_creation", "ephemeral_1h_input_tokens")
-    output = amount(counted, "output_tokens", missing=None)
     thought = amount(counted, "output_tokens_details", "thinking_tokens")
-    return usage(
-        counted,
-        input_uncached=amount(counted, "input_tokens", missing=None),
-        cache_read=amount(counted, "cache_read_input_tokens"),
-        cache_write_short=None if written is None or long is None else written - long,
-        cache_write_long=long,
-        output_visible=None if output is None or thought is None else output - thought,
-        output_reasoning=thought,
-    )
+    return {
+        "input_uncached": amount(counted, "input_tokens", missing=None),
+        "cache_read": amount(counted, "cache_read_input_tokens"),
+        "cache_write_short": less(written, long),
+        "cache_write_long": long,
+        "output_visible": less(amount(counted, "output_tokens", missing=None), thought),
+        "output_reasoning": thought,
+    }

@@ -8,6 +8,7 @@ from attrs import frozen
 from loopwright.calls import Options
 from loopwright.models import strict
 from loopwright.models.prices import vendor
+from loopwright.models.usage import amount
 
 STANDARD = frozenset({"", "default", "standard", "standard_only"})
 """The tiers that have the list price."""
@@ -31,10 +32,14 @@ _US_PERCENT = 110
 platform.claude.com/docs, section "Data residency"."""
 
 _UNBOUNDED = frozenset(
-    {"fallbacks", "mcp_servers", "models", "plugins", "route", "web_search_options"}
-)
+    {"fallbacks", "mcp_servers", "model", "models", "plugins", "route", "web_search_options"}
+) | {"conversation", "previous_response_id", "prompt"}
 """What other servers or models do at the account's cost, by its name in a request's body:
-Anthropic's fallbacks and MCP connector, OpenRouter's plugins and routes, Chat's web search."""
+Anthropic's fallbacks and MCP connector, OpenRouter's plugins and routes, Chat's web search; and
+what is read that stands at the provider, as much as it may be."""
+
+_SEARCH = 10_000_000
+"""Nano-dollars of a web search: 10 USD per thousand, by the section "Web search tool" there."""
 
 _OWN_TOOLS = frozenset({None, "function", "custom"})
 """Types of tools that the provider does not run by itself."""
@@ -77,6 +82,17 @@ def percent(provider: str, place: Any) -> int:
     return _US_PERCENT if (provider, place) == ("anthropic", "us") else 100
 
 
+def fees(provider: str, counted: Mapping[str, Any]) -> int:
+    """What was `counted` besides tokens, in nano-dollars.
+
+    >>> fees("anthropic", {"server_tool_use": {"web_search_requests": 2}})
+    20000000
+    """
+    if provider != "anthropic":
+        return 0
+    return _SEARCH * (amount(counted, "server_tool_use", "web_search_requests") or 0)
+
+
 def _tier(extra: Mapping[str, Any], tier: str) -> str:
     if extra.get("speed") == "fast":
         return "fast"
@@ -94,6 +110,8 @@ def _count(value: Any) -> int:
 
 
 def _unbounded(key: str, value: Any) -> str:
+    if key == "context_management":
+        return key if "compact" in strict.dumps(value) else ""
     if key == "tools":
         kinds = [tool.get("type") for tool in value if isinstance(tool, Mapping)]
         return next((str(kind) for kind in kinds if kind not in _OWN_TOOLS), "")

@@ -78,7 +78,8 @@ def cost(model: str, served_model: str, usage: Usage | None, tier: str = "") -> 
     provider = vendor(model.partition(":")[0])
     percent = asked.percent(provider, usage.raw.get("inference_geo"))
     prices = _of_tier(provider, priced, tier) or priced.prices
-    amounts = [_nano(price.total(usage), percent) for price in prices]
+    fees = asked.fees(provider, usage.raw)
+    amounts = [_nano(price.total(usage), percent) + fees for price in prices]
     return Cost(min(amounts), max(amounts), priced.table)
 
 

@@ -42,10 +42,11 @@ class Chat:
     your own together with the server's `base_url`, the name of the variable that holds its `key`
     (none: it takes no key), and its `quirks`. A known server's key goes to that server alone: to
     send it to another `base_url`, say `key` as well. `client` is an `openai.AsyncOpenAI` of your
-    own, for use in one event loop; `client_options` are more options of that class (such as
-    ``api_key=``). The SDK never repeats a request by itself: that is for a policy to say.
+    own, for use in one event loop (on Azure with its `azure_deployment`); `client_options` are more
+    options of that class (such as ``api_key=``). The SDK never repeats a request by itself: that is
+    for a policy to say.
 
-    Raises `BadInput` for a server that nobody knows.
+    Raises `BadInput` for a server that nobody knows, and for another kind of client.
 
     >>> Chat("mine", base_url="http://127.0.0.1:1/v1", key="MINE_KEY").name
     'mine'
@@ -64,7 +65,7 @@ class Chat:
     ) -> None:
         known = SERVERS.get(name)
         self.name = _checked(name)
-        self.base_url = base_url or (known.base_url if known else "")
+        self.base_url = base_url or (known.home if known else "")
         if not self.base_url and client is None:
             raise BadInput(
                 f"nobody knows where the server {name!r} is: say it with base_url='https://...', "
@@ -74,13 +75,13 @@ class Chat:
         self._known = known
         self._key = key
         self._options = client_options
-        self._clients = Clients(self._client, client)
+        self._clients = Clients("AsyncOpenAI", self._client, client)
         self._histories = Histories(wire(name, self.quirks))
         if known and not (known.key or key or "api_key" in client_options):
             catalogue.free(name)
 
     def check(self) -> None:
-        """Raise `BadInput` if there is no key, before anything is spent."""
+        """Raise `BadInput` for a missing or unusable key or address, before anything is spent."""
         self._clients.first()
 
     async def reply(self, request: Request) -> Reply | Failure:
@@ -107,7 +108,7 @@ class Chat:
         import openai
 
         options = {"api_key": self._secret(), "base_url": self.base_url, **self._options}
-        if not _same_origin(self.base_url, SERVERS["openai-chat"].base_url):
+        if not _same_origin(self.base_url, SERVERS["openai-chat"].home):
             options["default_headers"] = _own_headers(openai, options)
         try:
             return openai.AsyncOpenAI(**options)
@@ -139,9 +140,9 @@ def _bound(name: str, known: Server | None, base_url: str) -> str:
     """The variable with the key of a known server, at the place where it is known to be."""
     if known is None or not known.key:
         return ""
-    if not _same_origin(known.base_url, base_url):
+    if not _same_origin(known.home, base_url):
         raise BadInput(
-            f"the key in {known.key} is for {known.base_url} alone: say key={known.key!r} to send "
+            f"the key in {known.key} is for {known.home} alone: say key={known.key!r} to send "
             f"it to {failures.masked(base_url)}, or name another with key= or api_key="
         )
     return known.key

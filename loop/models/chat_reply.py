@@ -28,7 +28,9 @@ the words), and of the tool call that follows the block."""
 
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 
-_MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call", *_THOUGHTS})
+_MESSAGE = frozenset(
+    {"role", "type", "content", "refusal", "tool_calls", "function_call", *_THOUGHTS}
+)
 
 _STOPS = ("", "stop", "eos", "eos_token", "stop_sequence", "tool_calls", "function_call")
 """All of them mean the same: servers leave the reason out, say that they stopped where they call
@@ -119,7 +121,7 @@ class Assembly:
 
     def whole(self, value: Mapping[str, Any]) -> None:
         """Take a completion that came at once. Raises `Malformed` if it is none."""
-        if not value.get("choices"):
+        if not value.get("choices") and failures.error_in(value) is None:
             raise Malformed("the answer is no completion: it has no choices")
         self.take(value)
         self._finish, self.done = self._finish or "", True

@@ -39,6 +39,7 @@ _NAMED: Mapping[FailureKind, str] = {
         insufficient_quota billing_error billing_not_active billing_hard_limit_reached
         exceeded_current_quota_error insufficient_credits
         linked_organization_billing_unavailable linked_organization_spend_limit_reached
+        enforced_spend_limit_reached contract_spend_limit_reached
     """,
     "context_too_long": """
         context_length_exceeded string_above_max_length exceed_context_size_error
@@ -54,9 +55,10 @@ _NAMED: Mapping[FailureKind, str] = {
     """,
     "not_permitted": """
         permission_error permission_denied permission_denied_error PERMISSION_DENIED
-        unsupported_country_region_territory model_terms_required
+        unsupported_country_region_territory model_terms_required organization_on_hold
+        data_residency_mismatch
     """,
-    "timeout": "timeout_error DEADLINE_EXCEEDED",
+    "timeout": "timeout_error DEADLINE_EXCEEDED vector_store_timeout request_body_timeout",
     "refused": """
         content_filter content_policy_violation image_content_policy_violation invalid_prompt
         bio_policy misalignment_policy_violation
@@ -64,7 +66,11 @@ _NAMED: Mapping[FailureKind, str] = {
     # What the model wrote breaks the schema of the tools or of the answer: it may do better.
     "malformed": "tool_use_failed json_validate_failed output_parse_failed",
     "server_error": "server_error api_error internal_server_error conflict_error INTERNAL",
-    "bad_request": "INVALID_ARGUMENT FAILED_PRECONDITION BadRequestError",
+    "bad_request": """
+        INVALID_ARGUMENT FAILED_PRECONDITION BadRequestError image_too_large image_too_small
+        image_parse_error image_file_too_large image_file_not_found empty_image_file
+        unsupported_image_media_type failed_to_download_image
+    """,
 }
 """Types, codes and statuses of errors: those of the SDKs' own type lists, those of the error pages
 of Groq, Google (google.rpc.Code), Mistral and DeepSeek, of the servers llama.cpp and vLLM, and
@@ -104,7 +110,9 @@ _TOO_LARGE = re.compile(r"request too large for", re.IGNORECASE)
 no waiting helps."""
 
 _NO_CREDIT = re.compile(
-    r"credit balance is too low|insufficient (?:balance|credits)", re.IGNORECASE
+    r"credit balance is too low|insufficient (?:balance|credits)"
+    r"|reached your specified .{0,20}usage limit",
+    re.IGNORECASE,
 )
 
 _QUOTA = re.compile(r"exceeded your current quota", re.IGNORECASE)
@@ -112,7 +120,7 @@ _QUOTA = re.compile(r"exceeded your current quota", re.IGNORECASE)
 wait."""
 
 _SECRET = re.compile(
-    r"\b(?:sk|pk|rk|xai|gsk|hf)[-_][\w\-.*]{6,}|\b(?:AIza|AKIA)[\w\-]{8,}|\bbearer\s+[\w\-.=*]{6,}"
+    r"\b(?:sk|pk|rk|xai|gsk|hf)[-_][\w\-.*]{6,}|\b(?:AIza|AKIA)[\w\-]{8,}|\bbearer\s+\S{6,}"
     r"|\S*\*{4,}\S*|(?<=//)[^/\s@]+@|\b(?=[\w\-]*\d)(?=[\w\-]*[A-Za-z])[\w\-]{32,}",
     re.IGNORECASE,
 )
@@ -164,7 +172,10 @@ def from_error(error: Mapping[str, Any], status: int | None, headers: Mapping[st
 
 
 def _names(error: Mapping[str, Any]) -> list[str]:
-    given = [error.get(key) for key in ("code", "type", "status")]
+    beside = error.get("details")
+    # Anthropic's is the most exact: a spend limit has the type of a rate limit.
+    given = [beside.get("error_code")] if isinstance(beside, Mapping) else []
+    given += [error.get(key) for key in ("code", "type", "status")]
     given += [detail.get("reason") for detail in details(error)]
     plain = [str(name) for name in given if isinstance(name, str | int) and name != ""]
     return list(dict.fromkeys(plain))

@@ -54,7 +54,7 @@ class Wire:
 
     def thinks(self, block: Block) -> bool:
         """Whether `block` is a thought."""
-        return isinstance(block, Opaque) and block.data.get("type") in self.thoughts
+        return isinstance(block, Opaque) and str(block.data.get("type")) in self.thoughts
 
     def seal(self, block: Opaque) -> Any:
         """What makes a thought valid, or nothing."""

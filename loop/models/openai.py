@@ -38,6 +38,7 @@ class OpenAI:
     `client` is an `openai.AsyncOpenAI` of your own, for use in one event loop; without it one is
     made for each event loop, from `client_options` (such as ``base_url=``) and from the SDK's own
     environment variables. The SDK never repeats a request by itself: that is for a policy to say.
+    Raises `BadInput` for another kind of client.
 
     >>> OpenAI(api_key="none", base_url="http://127.0.0.1:1").name
     'openai'
@@ -47,12 +48,17 @@ class OpenAI:
 
     def __init__(self, client: Any = None, **client_options: Any) -> None:
         self._options = client_options
-        self._clients = Clients(self._client, client)
+        self._clients = Clients("AsyncOpenAI", self._client, client)
         self._histories = Histories(WIRE)
 
     def check(self) -> None:
-        """Raise `BadInput` if there are no credentials, before anything is spent."""
-        self._clients.first()
+        """Raise `BadInput` for missing or unusable credentials, before anything is spent."""
+        client = self._clients.first()
+        if getattr(client, "admin_api_key", None) and client.api_key in (None, ""):
+            raise BadInput(
+                "there is no key for OpenAI, only an administrator's, which asks no model: set the "
+                "variable OPENAI_API_KEY"
+            )
 
     async def reply(self, request: Request) -> Reply | Failure:
         """Answer `request`, within its timeout. What goes wrong is a `Failure`.

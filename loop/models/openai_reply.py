@@ -21,7 +21,7 @@ from loopwright.calls import (
 from loopwright.models import failures, strict
 from loopwright.models.legal import beside
 from loopwright.models.sse import Malformed
-from loopwright.models.usage import amount, usage
+from loopwright.models.usage import amount, less, usage
 
 _TOLD: Mapping[str, DeltaKind] = {
     "response.output_text.delta": "text",
@@ -204,17 +204,10 @@ def _usage(counted: Mapping[str, Any]) -> Usage | None:
     thought = amount(counted, "output_tokens_details", "reasoning_tokens")
     return usage(
         counted,
-        input_uncached=_less(amount(counted, "input_tokens", missing=None), read, written),
+        input_uncached=less(amount(counted, "input_tokens", missing=None), read, written),
         cache_read=read,
-        cache_write_short=_less(written, long),
+        cache_write_short=less(written, long),
         cache_write_long=long,
-        output_visible=_less(amount(counted, "output_tokens", missing=None), thought),
+        output_visible=less(amount(counted, "output_tokens", missing=None), thought),
         output_reasoning=thought,
     )
-
-
-def _less(total: int | None, *parts: int | None) -> int | None:
-    """What is left of `total` without its parts, as far as all of them are known."""
-    if total is None or None in parts:
-        return None
-    return total - sum(part for part in parts if part is not None)

@@ -6,6 +6,7 @@ and the answer is read as raw events, because the typed ones take a cut stream f
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ import httpx2
 from attrs import evolve
 
 from loopwright.calls import Failure, Reply, Usage
+from loopwright.errors import BadInput
 from loopwright.models import failures, strict
 from loopwright.models.sse import LARGEST, Events, Malformed, TooLong
 from loopwright.models.switch import ensure_allowed
@@ -79,12 +81,13 @@ class Clients:
     """One client of an SDK for each event loop: one that two loops use breaks.
 
     A client is closed when its event loop shuts down its asynchronous generators, which
-    `asyncio.run` does at its end.
+    `asyncio.run` does at its end. `kind` is the name of the class of clients. Raises `BadInput` for
+    a `given` client that is of another one.
     """
 
-    def __init__(self, make: Callable[[], Any], given: Any = None) -> None:
+    def __init__(self, kind: str, make: Callable[[], Any], given: Any = None) -> None:
         self._make = make
-        self._given = given
+        self._given = given if given is None else _fitting(given, kind)
         self._spares: list[Any] = []
         self._open: WeakKeyDictionary[Any, tuple[Any, AsyncGenerator[Any, None]]]
         self._open = WeakKeyDictionary()
@@ -94,7 +97,7 @@ class Clients:
         if self._given is not None:
             return self._given
         if not self._spares:
-            self._spares.append(_capped(self._make()))
+            self._spares.append(self._made())
         return self._spares[-1]
 
     async def current(self) -> Any:
@@ -113,7 +116,10 @@ class Clients:
         try:
             return self._spares.pop()
         except IndexError:
-            return _capped(self._make())
+            return self._made()
+
+    def _made(self) -> Any:
+        return _capped(_usable(self._make()))
 
     async def _held(self, loop: Any, client: Any) -> AsyncGenerator[Any, None]:
         try:
@@ -127,6 +133,38 @@ class Clients:
         _, held = self._open.get(asyncio.get_running_loop(), (None, None))
         if held is not None:
             await held.aclose()
+
+
+def _fitting(client: Any, kind: str) -> Any:
+    """A synchronous client would send the request, and its answer would be lost; those of other
+    clouds rewrite a request that they see before it is written."""
+    if kind in {one.__name__ for one in type(client).__mro__}:
+        return client
+    raise BadInput(f"{type(client).__name__} is not the client that speaks here: give an {kind}")
+
+
+_HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+"""What may stand in a header: visible ASCII, as the transport wants it."""
+
+
+def _usable(client: Any) -> Any:
+    """Raises `BadInput` for what can never be sent, before anything is spent."""
+    url = client.base_url
+    if url.scheme not in ("http", "https") or not url.host:
+        said = failures.masked(str(url))
+        raise BadInput(f"the base_url {said!r} is no address: it begins with http:// or https://")
+    for name in _CREDENTIALS:
+        secret = getattr(client, name, None)
+        if isinstance(secret, str) and secret and not _HEADER.fullmatch(secret):
+            raise BadInput(
+                f"the key for {url.host} cannot be sent: it has a line end, a blank at an end, or "
+                "characters that are not ASCII; take them out"
+            )
+    return client
+
+
+_CREDENTIALS = ("api_key", "auth_token")
+"""Where the clients of the SDKs keep their keys."""
 
 
 class _Beginning(httpx2.AsyncByteStream):
@@ -192,7 +230,7 @@ async def ask(
 
 
 def _without_keys(client: Any, failure: Failure) -> Failure:
-    keys = [getattr(client, name, None) for name in ("api_key", "auth_token")]
+    keys = [getattr(client, name, None) for name in _CREDENTIALS]
     known = [key for key in keys if isinstance(key, str)]
     return evolve(failure, message=failures.masked(failure.message, known))
 

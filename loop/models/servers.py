@@ -1,6 +1,7 @@
 """Servers that speak Chat Completions, as data: where they are, whose key they take, and in what
 they differ from one another."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -43,12 +44,19 @@ class Quirks:
 class Server:
     """Where a server is, the name of the variable that holds its key, and its quirks.
 
-    One without a key's variable runs on this machine, and costs nothing.
+    One without a key's variable runs on this machine, and costs nothing. `place` is the name of a
+    variable that says where else it is.
     """
 
     base_url: str
     key: str = ""
     quirks: Quirks = Quirks()
+    place: str = ""
+
+    @property
+    def home(self) -> str:
+        """Where it is: what its variable says, or else its `base_url`."""
+        return os.environ.get(self.place) or self.base_url
 
 
 _EFFORT = "reasoning_effort"
@@ -121,8 +129,9 @@ SERVERS: Mapping[str, Server] = {
         "GEMINI_API_KEY",
         Quirks(structured="json_schema", effort=_EFFORT, returned=frozenset({"extra_content"})),
     ),
-    # The types of `chat.completions.create` in the openai SDK. The tier as in the Responses API:
-    # the quote is made for it, and a project's own default may cost twice as much.
+    # The types of `chat.completions.create` in the openai SDK, which reads OPENAI_BASE_URL. The
+    # tier as in the Responses API: the quote is made for it, and a project's own default may cost
+    # twice as much.
     "openai-chat": Server(
         "https://api.openai.com/v1",
         "OPENAI_API_KEY",
@@ -138,6 +147,7 @@ SERVERS: Mapping[str, Server] = {
             vendor="openai",
             fields={"store": False},
         ),
+        place="OPENAI_BASE_URL",
     ),
 }
 """The servers that have a name of their own in ``"provider:model"``."""

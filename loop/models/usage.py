@@ -1,6 +1,6 @@
 """What a provider counted, in disjoint buckets, or nothing at all where that makes no sense."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loopwright.calls import Usage
@@ -41,3 +41,13 @@ def less(total: int | None, *parts: int | None) -> int | None:
     """
     known = [part for part in parts if part is not None]
     return None if total is None or len(known) < len(parts) else total - sum(known)
+
+
+def total(parts: Iterable[int | None]) -> int | None:
+    """The sum of `parts`, if all of them are known.
+
+    >>> total([3, 4]), total([3, None])
+    (7, None)
+    """
+    known = list(parts)
+    return None if None in known else sum(part for part in known if part is not None)

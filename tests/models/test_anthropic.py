@@ -237,6 +237,12 @@ def test_unknown_blocks_are_kept_as_they_came(server):
     assert (reply.finish, reply.model) == ("error", "served")
 
 
+@pytest.mark.parametrize("type_", [[None], {"a": 1}, 7, None])
+def test_a_block_of_an_odd_type_is_no_exception(server, type_):
+    block = {"type": type_, "x": 1}
+    assert server(stream(block)).reply("anthropic").blocks[0].data == block
+
+
 def test_a_tool_of_the_providers_own_keeps_its_input(server):
     block = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     deltas = [{"type": "input_json_delta", "partial_json": p} for p in ('{"q": ', '"x"}')]
@@ -302,6 +308,32 @@ def test_usage_is_in_disjoint_buckets(server):
     assert (usage.cache_write_short, usage.cache_write_long) == (25, 5)
     assert (usage.output_visible, usage.output_reasoning) == (5, 4)
     assert (usage.raw, reply.tier) == (counted, "fast")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["message", "compaction"]), *[st.integers(0, 9)] * 4)))
+def test_the_tokens_of_a_compaction_count(entries):
+    """They stand in no total, as the SDK says at `iterations`; those of the model's turns do."""
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    listed = [
+        {"type": kind, "output_tokens": out, **dict(zip(names, into, strict=True))}
+        for kind, out, *into in entries
+    ]
+    counted = {"input_tokens": 100, "output_tokens": 10, "iterations": listed}
+    found = anthropic_reply._usage(counted)
+    alone = [entry for entry in entries if entry[0] == "compaction"]
+    assert found.tokens == 110 + sum(sum(counts) for _, *counts in alone)
+    assert (found.output, found.raw) == (10 + sum(entry[1] for entry in alone), counted)
+
+
+@pytest.mark.parametrize("odd", [7, "x", {}, [None], [{}], [{"type": 7}], [["compaction"]]])
+def test_odd_iterations_are_none(odd):
+    counted = {"input_tokens": 5, "output_tokens": 1, "iterations": odd}
+    assert anthropic_reply._usage(counted).tokens == 6
+
+
+def test_a_compaction_without_its_tokens_is_unknown():
+    counted = {"input_tokens": 5, "output_tokens": 1, "iterations": [{"type": "compaction"}]}
+    assert anthropic_reply._usage(counted) is None
 
 
 ODD = [-1, "12", 1.5, True, 10**15]
@@ -495,6 +527,38 @@ def test_a_client_of_your_own(wire, request_of):
 
     with Rehearsal(["Hi."]) as rehearsal:
         assert asyncio.run(asked(rehearsal.url)).text == "Hi."
+
+
+def test_a_client_that_cannot_answer_is_refused_before_it_is_asked(wire):
+    """A synchronous one would send the request, be paid, and have its answer thrown away."""
+    import anthropic
+    import openai
+
+    from loopwright.models import provider
+
+    kind = type(provider(wire))
+    theirs = openai.AsyncOpenAI if wire == "anthropic" else anthropic.AsyncAnthropic
+    ours = anthropic.Anthropic if wire == "anthropic" else openai.OpenAI
+    for client in (ours(api_key="k"), theirs(api_key="k"), object()):
+        with pytest.raises(BadInput, match="is not the client that speaks here: give an Async"):
+            kind(client)
+
+
+@pytest.mark.parametrize("url", ["localhost:1234", "example.com/v1", "http:///v1", "ftp://x/v1"])
+def test_a_place_that_is_none_is_refused_before_anything_is_sent(wire, url):
+    from loopwright.models import provider
+
+    with pytest.raises(BadInput, match="begins with http"):
+        type(provider(wire))(api_key="k", base_url=url).check()
+
+
+@pytest.mark.parametrize("key", ["secret/key\n", " secret/key", "   ", "secret\0key", "schlüssel"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(wire, key):
+    from loopwright.models import provider
+
+    with pytest.raises(BadInput, match="cannot be sent") as refused:
+        type(provider(wire))(api_key=key, base_url="http://127.0.0.1:9").check()
+    assert "secret" not in str(refused.value)
 
 
 def test_it_can_be_closed(wire, request_of):

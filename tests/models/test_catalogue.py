@@ -1,5 +1,6 @@
 """Prices are exact, bounds are bounds, and what nobody knows is not guessed."""
 
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from loopwright.calls import NANO, Options, Usage
 from loopwright.errors import BadInput
-from loopwright.models import catalogue, provider, resolve
+from loopwright.models import catalogue, prices, provider, resolve
 from loopwright.models.catalogue import cost, priced, quote, set_price
 
 OPUS, HAIKU, SOL = "anthropic:claude-opus-5-5", "anthropic:claude-haiku-5-5", "openai:gpt-6-sol"
@@ -144,7 +145,6 @@ def test_what_the_extras_ask_for_is_in_the_quote():
 
     plain = quote(OPUS, 1000, 100).high
     assert asked(OPUS) == plain
-    assert asked(OPUS, speed="fast") > 2 * plain
     assert asked(SOL, service_tier="priority") > 2 * _asked(SOL)
     assert asked(OPUS, inference_geo="us") >= plain * 11 // 10
     assert asked(OPUS, max_tokens=1000) >= quote(OPUS, 1000, 1000).high
@@ -155,6 +155,17 @@ def test_what_the_extras_ask_for_is_in_the_quote():
     assert asked(OPUS, system="words" * 100) >= quote(OPUS, 1500, 100).high
 
 
+def test_speed_has_its_price_or_no_quote():
+    """The first tables of genai-prices 0.2 lack it."""
+    fast = {"anthropic": {"speed": "fast"}}
+    tiers = {price.tier for price in prices.listed("anthropic", "claude-opus-5-5", time.time())}
+    if "fast" in tiers:
+        assert _asked(OPUS, extra=fast) > 2 * _asked(OPUS)
+    else:
+        with pytest.raises(BadInput, match="in the tier 'fast' is unknown"):
+            _asked(OPUS, extra=fast)
+
+
 @pytest.mark.parametrize(
     ("extra", "named"),
     [
@@ -162,6 +173,11 @@ def test_what_the_extras_ask_for_is_in_the_quote():
         ({"tools": [{"type": "mcp"}]}, "mcp"),
         ({"mcp_servers": [{"url": "https://example.org"}]}, "mcp_servers"),
         ({"fallbacks": [{"model": "claude-opus-5"}]}, "fallbacks"),
+        ({"model": "claude-fable-5-1"}, "model"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),
     ],
 )
 def test_what_a_provider_runs_by_itself_has_no_bound(extra, named):
@@ -173,6 +189,16 @@ def test_what_a_provider_runs_by_itself_has_no_bound(extra, named):
 def test_own_tools_in_the_extras_have_a_bound():
     tools = {"tools": [{"name": "mine", "input_schema": {}}, {"type": "function"}]}
     assert _asked(OPUS, extra={"anthropic": tools}) > _asked(OPUS)
+    cleared = {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}
+    assert _asked(OPUS, extra={"anthropic": cleared}) > 0
+
+
+@given(st.integers(0, 1000))
+def test_a_search_of_the_providers_own_costs_a_cent(searches):
+    counted = {"server_tool_use": {"web_search_requests": searches, "web_fetch_requests": 9}}
+    plain, searched = (Usage(1000, output_visible=10, raw=raw) for raw in ({}, counted))
+    assert cost(OPUS, "", searched).high - cost(OPUS, "", plain).high == searches * NANO // 100
+    assert cost(SOL, "", searched) == cost(SOL, "", plain)
 
 
 def test_inference_in_one_country_costs_more():

@@ -340,6 +340,17 @@ def test_a_known_key_goes_to_its_own_server_alone(monkeypatch):
     assert named["authorization"] == "Bearer k-groq-123"
 
 
+def test_openais_own_variable_says_where_it_is(monkeypatch):
+    """As for the SDK itself, of which the key and the address are one pair."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k-123456")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/proxy")
+    chat = Chat("openai-chat")
+    chat.check()
+    assert chat.base_url == "http://127.0.0.1:9/proxy"
+    monkeypatch.setenv("GROQ_API_KEY", "k-123456")
+    assert Chat("groq").base_url == SERVERS["groq"].base_url
+
+
 def test_nothing_of_openais_goes_to_others(monkeypatch):
     said = "Authorization: Bearer sk-custom\nX-Secret: sk-custom"
     for variable, value in [

@@ -189,6 +189,7 @@ def test_a_cancelled_call_is_gone_at_once():
 
 # ---------------------------------------------------------------------------------------- streams
 
+COUNTED_ERROR = json.dumps({"error": {"code": 529, "message": "busy"}, "usage": COUNTED}).encode()
 CALL = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"path": "/a", "conte'}}
 
 
@@ -211,6 +212,7 @@ CALL = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"path": 
         (Wire(b"", kind="application/json"), "malformed", None),
         (Wire(b'{"usage": {}}', kind="application/json"), "malformed", None),
         (Wire(b'{"error": {"code": 429}}', kind="application/json"), "rate_limited", None),
+        (Wire(COUNTED_ERROR, kind="application/json"), "overloaded", 1100),
         (Wire(b'data: {"choices": NaN}\n\n'), "malformed", None),
         (Wire(b"data: " + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n\n"), "malformed", None),
         (Wire(HI, event({"choices": "x"})), "malformed", None),
@@ -275,6 +277,19 @@ def test_usage_and_cost(streamed):
     cost = catalogue.cost("openai-chat:gpt-4o", reply.model, reply.usage, reply.tier)
     usd = (600 * Decimal("2.5") + 400 * Decimal("1.25") + 100 * Decimal(10)) / 10**6
     assert cost.low == cost.high == usd * NANO
+
+
+@pytest.mark.parametrize("type_", ["message", "reasoning", [None], {"a": 1}])
+def test_a_type_of_the_message_is_nothing_of_ours(type_):
+    reply = Wire(chunk(content="Hi", type=type_, mood="x"), chunk("stop"), USAGE, DONE).asked()
+    assert reply.blocks == (Text("Hi", "openai-chat", {"mood": "x"}),)
+
+
+@pytest.mark.parametrize("type_", [[None], {"a": 1}, 7])
+def test_a_part_of_an_odd_type_is_no_exception(type_):
+    part = {"type": type_, "x": 1}
+    reply = Wire(chunk(content=[part]), chunk("stop"), USAGE, DONE).asked()
+    assert reply.blocks[0].data == part
 
 
 def test_a_refusal_is_an_answer():

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseError
 
 from loopwright.calls import Failure, FailureKind
 from loopwright.models import failures, strict
@@ -88,6 +89,11 @@ def test_a_refused_connection(wire):
     assert (failure.kind, failure.may_resend, failure.status) == ("connection", True, None)
 
 
+def spent(code: object, kind: str) -> dict[str, object]:
+    """An error of Anthropic's with a code."""
+    return {"type": kind, "message": "no", "details": {"error_code": code}}
+
+
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
@@ -131,6 +137,18 @@ def test_a_refused_connection(wire):
             "not_authenticated",
         ),
         ({"detail": [{"loc": ["body", "x"], "msg": "Field required"}]}, 422, "bad_request"),
+        # Anthropic names the cause beside the type.
+        (spent("enforced_spend_limit_reached", "rate_limit_error"), 429, "quota_exhausted"),
+        (spent("contract_spend_limit_reached", "rate_limit_error"), 429, "quota_exhausted"),
+        (spent("ramp_limit_exceeded", "rate_limit_error"), 429, "rate_limited"),
+        (spent("organization_on_hold", "invalid_request_error"), 400, "not_permitted"),
+        (spent("brand_new", "overloaded_error"), 529, "overloaded"),
+        (spent(7, "api_error"), 500, "server_error"),
+        (
+            {"message": "You have reached your specified API usage limits."},
+            400,
+            "quota_exhausted",
+        ),
         # No waiting makes room for what is larger than a whole minute.
         (
             {"code": "rate_limit_exceeded", "message": "Request too large for model `m` on TPM"},
@@ -179,6 +197,21 @@ def test_a_context_that_is_too_long_in_each_providers_words(error, status):
 
 
 EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
+
+
+def _codes(value: object) -> set[str]:
+    """All words in a type of an SDK."""
+    words = {one for one in get_args(value) if isinstance(one, str)}
+    return words.union(*map(_codes, get_args(value)))
+
+
+def test_what_makes_a_response_fail_is_known():
+    """It comes with HTTP status 200: only the code tells what is our fault."""
+    codes = _codes(ResponseError.model_fields["code"].annotation)
+    assert len(codes) > 15
+    kinds = {code: failures.from_error({"code": code}, 200, {}) for code in codes}
+    again = {code for code, failure in kinds.items() if failure.may_resend}
+    assert again <= {"server_error", "rate_limit_exceeded", "vector_store_timeout"}
 
 
 def test_a_quota_that_comes_back_is_a_rate():
@@ -278,6 +311,12 @@ def test_no_secret_stands_in_a_message():
     for secret in ("abcdefgh", "eyJhb", "geheim", "0123456789ab", "sk-ab"):
         assert secret not in text
     assert failures.masked("my-odd-secret!", ["my-odd-secret!"]) == "[key]"
+
+
+def test_no_key_stands_in_what_the_transport_says_of_it():
+    """A key with a line end is no header, and the error repeats it as Python writes it."""
+    said = failures.masked("Illegal header value b'Bearer pass/word+secret=\\n'", ["x"])
+    assert said == "Illegal header value b'[key]"
 
 
 def test_a_key_that_comes_back_is_masked(wire, server):

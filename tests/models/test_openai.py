@@ -407,6 +407,13 @@ def test_an_administrators_key_is_not_sent(server, monkeypatch):
     assert said.seen[0].headers["authorization"] == "Bearer k-123456"
 
 
+def test_an_administrators_key_alone_is_none(monkeypatch):
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "admin-123456")
+    with pytest.raises(BadInput, match="only an administrator's"):
+        OpenAI().check()
+    OpenAI(api_key="k").check()
+
+
 def test_a_real_call_is_refused_before_it_is_sent(request_of):
     with pytest.raises(RealCallForbidden, match=r"api\.openai\.com"):
         asyncio.run(OpenAI(api_key="k").reply(request_of()))

@@ -12,7 +12,9 @@ from pathlib import Path
 import anthropic
 import openai
 import pytest
+from models.wires import MODELS
 
+from loopwright import Loop, Task
 from loopwright.calls import (
     Failure,
     Message,
@@ -336,3 +338,11 @@ def test_a_hanging_server_closes_at_once(wire, request_of):
         provider = getattr(rehearsal, wire)()
         failure = asyncio.run(provider.reply(request_of(timeout=0.2)))
     assert failure.kind == "timeout"
+
+
+def test_its_variables_lead_here_whatever_the_wire(wire, monkeypatch):
+    with Rehearsal(["Hi."]) as rehearsal:
+        for name, value in rehearsal.environment.items():
+            monkeypatch.setenv(name, value)
+        run = Loop(MODELS[wire]).run_now(Task("Hello"))
+    assert (run.output, [seen.wire for seen in rehearsal.requests]) == ("Hi.", [wire])

@@ -137,11 +137,11 @@ def test_the_sdks_find_nothing_to_change(schema):
         own = copy.deepcopy(for_openai)
         assert _ensure_strict_json_schema(own, path=(), root=own) == for_openai
     if for_anthropic is not None:
-        assert transform_schema(for_anthropic) == _untyped(for_anthropic)
+        assert _untyped(transform_schema(for_anthropic)) == _untyped(for_anthropic)
 
 
 def _untyped(value: Any) -> Any:
-    """That SDK leaves out the type of an enumeration."""
+    """That SDK leaves out the type of an enumeration, if it is not one of its first versions."""
     if isinstance(value, list):
         return [_untyped(item) for item in value]
     if not isinstance(value, dict):

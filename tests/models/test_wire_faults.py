@@ -4,6 +4,7 @@ Each fault meets a run of its own, with a log, a tool and one retry; a second re
 well. What a rehearsal can do to a reply that is whole stands in `test_wire_replies`.
 """
 
+import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from loopwright import Budget, Log, Loop, Outcome, Task
 from loopwright.calls import ModelCall, Sleep
 from loopwright.decisions import Amend
 from loopwright.events import Intended
-from loopwright.models.rehearsal import CallTool, Rehearsal, SeenRequest, faults
+from loopwright.models.rehearsal import CallTool, Rehearsal, Response, SeenRequest, faults
 from loopwright.models.sse import LARGEST
 from loopwright.policies import Retry
 from loopwright.run import Run
@@ -50,6 +51,18 @@ def limited(step: Any, wait: float | None, again: bool = True) -> Row:
 def out_of_order(step: Any, *wires: str) -> Row:
     """The other wires say at the end what the whole is."""
     return Row(step, "malformed", again=True, counted=wires, wires=wires)
+
+
+def coded(status: int, kind: str, code: str) -> faults.Page:
+    """An error of Anthropic's whose cause has a code of its own."""
+    error = {"type": kind, "message": "no", "details": {"error_code": code}}
+    return faults.Page(status, json.dumps({"type": "error", "error": error}), "application/json")
+
+
+def unseen(code: str) -> Response:
+    """A response that failed because of an image, with HTTP status 200."""
+    error = {"code": code, "message": "The image cannot be used."}
+    return Response(CALL, finish="error", extra={"error": error})
 
 
 HOUR = timedelta(hours=1)
@@ -101,6 +114,19 @@ FAULTS: dict[str, Row] = {
     "413": Row(faults.too_large(), "too_large", 413),
     "422": Row(faults.unprocessable(), "bad_request", 422),
     "429 quota": Row(faults.quota_exhausted(), "quota_exhausted", 429),
+    "429 spend limit": Row(
+        coded(429, "rate_limit_error", "enforced_spend_limit_reached"),
+        "quota_exhausted",
+        429,
+        wires=("anthropic",),
+    ),
+    "429 ramp limit": Row(
+        coded(429, "rate_limit_error", "ramp_limit_exceeded"),
+        "rate_limited",
+        429,
+        again=True,
+        wires=("anthropic",),
+    ),
     "500 in HTML": Row(faults.server_error(), "server_error", 500, again=True),
     "502 in HTML": Row(faults.bad_gateway(), "server_error", 502, again=True),
     "503 in HTML": Row(faults.unavailable(), "server_error", 503, again=True),
@@ -143,6 +169,12 @@ FAULTS: dict[str, Row] = {
     ),
     "a response that failed": Row(
         faults.failed(CALL), "server_error", again=True, counted=OPENAI, wires=OPENAI
+    ),
+    "a response that failed for an image": Row(
+        unseen("image_too_large"), "bad_request", counted=("openai",), wires=("openai",)
+    ),
+    "a response that failed for an image's content": Row(
+        unseen("image_content_policy_violation"), "refused", counted=("openai",), wires=("openai",)
     ),
     # events in wrong order
     "a repeated index": out_of_order(faults.repeated_index(*TWO), "anthropic"),

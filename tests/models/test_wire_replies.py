@@ -5,9 +5,10 @@ Each meets a run of its own on each wire, with a log and a tool; a second reques
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from annotated_types import Ge, MaxLen
 from attrs import evolve, frozen
 from models.wires import MODELS, WELL, WIRES, Wired, quotes
 
@@ -16,6 +17,7 @@ from loopwright.calls import NANO, ToolCall, Usage
 from loopwright.events import Intended
 from loopwright.models import catalogue
 from loopwright.models.rehearsal import CallTool, Response, Say, SeenRequest, faults
+from loopwright.policies import Retry
 from loopwright.run import Run
 from loopwright.tools import tool
 
@@ -198,10 +200,11 @@ def test_half_of_a_surrogate_pair_is_no_argument(meet: Meet, wire: str) -> None:
 # --------------------------------------------------------------------------------------- money
 
 USED = Usage(1000, 5000, 300, 0, 70, 30)
+STRONG = {"anthropic": "claude-opus-5-5", "openai": "gpt-6-sol", "chat": "gpt-6-sol"}
 
 
 def test_the_price_is_that_of_what_was_served(meet: Meet, wire: str) -> None:
-    served = "claude-opus-5-5" if wire == "anthropic" else "gpt-6-sol"
+    served = STRONG[wire]
     met = meet(wire, Response("Hi.", usage=USED, model=served))
     (row,) = met.rows
     model = MODELS[wire]
@@ -222,6 +225,28 @@ def test_the_tier_is_that_which_was_served(meet: Meet, wire: str) -> None:
     assert (row["cost_nano"], row["cost_usd"]) == (cost.high, cost.high / NANO)
 
 
+def test_a_tier_that_nobody_knows_costs_between_the_least_and_the_most(
+    meet: Meet, wire: str
+) -> None:
+    met = meet(wire, Response("Hi.", usage=USED, model=STRONG[wire], tier="brand_new"))
+    (row,) = met.rows
+    assert 0 < row["cost_low_usd"] < row["cost_usd"] == row["cost_nano"] / NANO
+    assert met.run.spent.settled == row["cost_nano"]
+
+
+def test_a_long_context_is_paid_at_its_own_step(meet: Meet, wire: str) -> None:
+    """The step of the whole, and not of what is above it."""
+    stepped = "claude-haiku-5-5" if wire == "anthropic" else "gpt-6-sol"
+    short, long = (
+        meet(wire, Response("Hi.", usage=Usage(tokens, output_visible=1), model=stepped))
+        for tokens in (100_000, 300_000)
+    )
+    assert long.rows[0]["cost_nano"] > 4 * short.rows[0]["cost_nano"]
+    name, _, _ = MODELS[wire].partition(":")
+    cost = catalogue.cost(f"{name}:{stepped}", stepped, Usage(300_000, output_visible=1))
+    assert long.rows[0]["cost_nano"] == long.run.spent.settled == cost.high
+
+
 def test_what_nobody_counted_may_have_cost_the_most(meet: Meet, wire: str) -> None:
     met = meet(wire, faults.uncounted("Hi."))
     (quoted,) = quotes(met.run)
@@ -238,3 +263,66 @@ def test_a_wait_beside_a_good_answer_is_none(meet: Meet, wire: str) -> None:
 def test_a_slow_answer_is_an_answer(meet: Meet, wire: str) -> None:
     met = meet(wire, faults.slow(0.05, evolve(Response("Hi."), usage=USED)))
     assert (met.run.output, len(met.requests)) == ("Hi.", 1)
+
+
+# ------------------------------------------------------------------------------ typed answers
+
+
+@frozen
+class Order:
+    count: Annotated[int, Ge(1)]
+    note: Annotated[str, MaxLen(5)]
+
+
+FORMS = {"anthropic": "output_config", "openai": "text", "chat": "response_format"}
+
+WRONG = {
+    "a limit": ('{"count": 0, "note": "x"}', "output"),
+    "a length": ('{"count": 1, "note": "much too long"}', "output"),
+    "a type": ('{"count": "many", "note": "x"}', "output"),
+    "a missing field": ('{"count": 1}', "output"),
+    "a field too many": ('{"count": 1, "note": "x", "when": "now"}', "output"),
+    "no JSON": ("One, please.", "output"),
+    "a cut": (Say('{"count": 1, "no', "length"), "length"),
+    "a cut that looks whole": (Say('{"count": 1, "note": "x"}', "length"), "length"),
+    "a refusal": (faults.refusal(), "refusal"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_typed_answer_that_is_none_was_paid_and_is_a_problem(
+    wired: Wired, wire: str, name: str
+) -> None:
+    """The provider enforces less than what was asked for; `parse()` of the SDKs would raise."""
+    step, check = WRONG[name]
+    run = wired.run(wire, Task("Order.", output=Order), [Response(step, usage=USED)])
+    (row,) = wired.model_calls(run)
+    (seen,) = wired.requests(run)
+    assert FORMS[wire] in seen.body
+    assert (run.outcome, run.problems[0].check) == (Outcome.rejected, check)
+    assert row["cost_nano"] == run.spent.settled > 0
+    assert row["input_uncached"] == USED.input_uncached
+
+
+def test_a_typed_answer_is_checked_against_what_was_asked_for(wired: Wired, wire: str) -> None:
+    """Not against the weaker schema that is sent."""
+    steps = ['{"count": 0, "note": "x"}', '{"count": 2, "note": "x"}']
+    run = wired.run(wire, Task("Order.", output=Order), steps, [Retry(times=1)])
+    assert (run.outcome, run.output) == (Outcome.accepted, Order(2, "x"))
+    first, second = wired.requests(run)
+    assert "maxLength" not in json.dumps(_keys(first.body[FORMS[wire]]))
+    assert "count" in second.by("user")[-1]
+
+
+def _keys(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return [_keys(one) for one in value]
+    return [[key, _keys(inner)] for key, inner in value.items()] if isinstance(value, dict) else []
+
+
+def test_nothing_marks_a_request_as_one_of_several(meet: Meet, wire: str) -> None:
+    """No key that makes a repeat the same request, and a timeout that is said."""
+    (seen,) = meet(wire, "Hi.").requests
+    assert not [name for name in seen.headers if "idempotency" in name]
+    assert 0 < float(seen.headers["x-stainless-read-timeout"]) <= 600
+    assert seen.headers["x-stainless-retry-count"] == "0"

@@ -10,11 +10,12 @@ from attrs import evolve
 from moments import CALL, JUDGING, TOOL, Clock, before, declined, failed
 
 from loopwright import BadInput, Log, Loop, Outcome, Run, Task
+from loopwright.calls import Failure
 from loopwright.decisions import Decision, Refuse, Switch
 from loopwright.events import Ceiling, Intended
-from loopwright.models import Rehearsal
+from loopwright.models import Rehearsal, Scripted, set_price
 from loopwright.models.rehearsal import faults
-from loopwright.policies import Breaker, Retry
+from loopwright.policies import Breaker, Budget, Retry
 
 PLAIN, MOVING = Breaker(3, model="a:*"), Breaker(3, model="a:*", to="b:spare")
 (OWN,) = PLAIN.ceilings
@@ -88,3 +89,14 @@ def test_two_processes_share_the_failures(tmp_path: Path) -> None:
 def test_what_cannot_be(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=re.escape(message)):
         Breaker(**wrong)
+
+
+def test_a_budget_of_the_same_name_is_another_ceiling(log: Log) -> None:
+    """Failures and nano-dollars are not counted together, though "support" names both."""
+    failing = Scripted(lambda request: Failure("overloaded", "busy", None, True, 529))
+    spending = Scripted(["ok"] * 2, name="spending")
+    set_price("spending:spending", input=1, output=1)
+    money, breaker = Budget(usd=1, per="month", name="support"), Breaker(2, name="support")
+    for ladder, model in (([money], spending), ([evolve(breaker, per="month")], failing)):
+        runs = [Loop(model, policies=ladder, log=log).run_now(Task("Hi.")) for _ in range(2)]
+        assert not any("left alone" in run.why for run in runs)

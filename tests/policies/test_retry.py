@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[Retry, Run, str | None]] = {
     "a kind that is not repeated": (Retry(on={"overloaded": 0}), failed(), None),
     "another kind": (Retry(on={"timeout": 0}), failed(), AGAIN),
     "as long as the provider asks": (Retry(), failed(wait=120.0), AGAIN),
+    "no time that there is": (Retry(), failed(wait=float("nan")), AGAIN),
+    "a time that is over": (Retry(), failed(wait=-1.0), AGAIN),
     "longer than it is patient": (Retry(), failed(wait=121.0), None),
     "past the deadline": (Retry(), failed(wait=9.0, setting=LATE, seconds=1.5), "stop"),
     "just in time": (Retry(), failed(wait=9.0, setting=LATE, seconds=1.0), AGAIN),

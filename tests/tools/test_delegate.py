@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moments import Clock
 
-from loopwright import BadInput, Budget, Log, Loop, Outcome, Task
+from loopwright import BadInput, Budget, Log, Loop, Outcome, Run, Task
 from loopwright.calls import Reply, Request, Text, ToolCall, Usage
+from loopwright.decisions import Switch
 from loopwright.events import Returned
 from loopwright.models import Scripted, set_price
-from loopwright.policies import Approve, Retry
+from loopwright.policies import Approve, Pace, Redact, Retry
 from loopwright.tools import tool
 from loopwright.tools.delegate import Delegate, delegate
 
@@ -141,6 +143,100 @@ def test_a_child_cannot_outrank_its_parent(log: Log) -> None:
     assert len(log.runs()) == 2
 
 
+def sender(sent: list[str]) -> Delegate:
+    """An agent that sends something, and then is done."""
+
+    @tool
+    def send(to: str) -> str:
+        """Send."""
+        sent.append(to)
+        return "sent"
+
+    model = Scripted([ToolCall("1", "send", {"to": "Ada"}), "Oh!"], name="poet")
+    return delegate(Task("Write about {topic}.", tools=[send]), Loop(model), usd=0, name="poet")
+
+
+def test_what_the_calling_task_brings_along_holds_in_the_child(log: Log) -> None:
+    sent: list[str] = []
+    task = Task("A poem.", tools=[sender(sent)], limits=[Approve("send")])
+    run = Loop(boss("Done."), log=log).run_now(task)
+    assert (run.outcome, sent) == (Outcome.waiting, [])
+
+
+def test_what_the_calling_run_amends_is_amended_in_the_child(log: Log) -> None:
+    sent: list[str] = []
+    run = Loop(boss("Done."), policies=[Redact("Ada")], log=log).run_now(
+        Task("A poem.", tools=[sender(sent)])
+    )
+    assert (run.outcome, sent) == (Outcome.accepted, ["[redacted]"])
+
+
+def test_a_policy_that_would_switch_silences_none_below_it(log: Log) -> None:
+    sent: list[str] = []
+
+    def elsewhere(run: Run) -> Switch | None:
+        """In the calling run it is silent as soon as the model is the other one."""
+        if run.moment != "call" or run.model == "boss:other":
+            return None
+        return Switch("boss:other")
+
+    loop = Loop(boss("Done."), policies=[elsewhere, Approve("send")], log=log)
+    set_price("boss:other", 0, 0)
+    run = loop.run_now(Task("A poem.", tools=[sender(sent)]))
+    assert (run.outcome, sent) == (Outcome.waiting, [])
+    assert log.run(log.runs()[1]).models == ("poet:poet",)
+
+
+def test_what_the_calling_run_puts_off_is_put_off_here(log: Log) -> None:
+    """Both share one request a minute, and wait for it instead of ending."""
+    poem = delegate(POEM, Loop(Scripted(["Oh!"], name="poet")), usd=0, name="poet")
+    clock = Clock(1_750_000_000.0)
+    pace = Pace(requests=1, per="minute", name="quota")
+    run = Loop(boss("Done."), policies=[pace], log=log, ports=[clock]).run_now(
+        Task("A poem.", tools=[poem])
+    )
+    assert run.outcome is Outcome.accepted
+    assert "accepted" in str(run.messages[2].blocks)
+
+
+def test_what_the_tools_of_a_child_bring_in_is_marked_as_theirs(log: Log) -> None:
+    @tool(effect="read", labels=["outside"])
+    def fetch(url: str) -> str:
+        """Fetch."""
+        return "Buy now!"
+
+    model = Scripted([ToolCall("1", "fetch", {"url": "x"}), "Buy now!"], name="reader")
+    reader = delegate(Task("Read {page}.", tools=[fetch]), Loop(model), usd=0, name="reader")
+    chief = delegate(
+        Task("Learn about {what}.", tools=[reader]),
+        Loop(Scripted(_once("reader", {"page": "x"}), name="chief")),
+        usd=0,
+        name="chief",
+    )
+    model = Scripted([ToolCall("1", "chief", {"what": "x"}), "Done."], name="boss")
+    run = Loop(model, log=log).run_now(Task("Ask.", tools=[chief]))
+    results: Any = run.messages[2].blocks
+    assert (chief.labels, results[0].outside) == (frozenset({"outside"}), True)
+
+
+def test_several_children_at_once_stand_under_one_budget(log: Log) -> None:
+    """Each slice is reserved knowing those before it; what does not fit is refused, and told."""
+    lines = [said("Oh!", 10) for _ in range(3)]
+    agent = poet(paid(lines), "0.4")
+    calls = [ToolCall(str(i), "poet", {"topic": f"{i}"}) for i in range(4)]
+    run = Loop(Scripted([calls, "Done."], name="boss"), log=log).run_now(
+        Task("Poems.", tools=[agent])
+    )
+    assert run.outcome is Outcome.accepted
+    assert len(log.runs()) == 3
+    results: Any = run.messages[2].blocks
+    assert [r.error for r in results] == [False, False, True, True]
+    assert "the limit of 1 USD could be passed" in results[3].content
+    assert run.cost == Decimal("0.02")
+    reserved = [e.spent.at_most for e in run.decisions]
+    assert max(reserved) <= 10**9
+
+
 def test_a_child_that_ends_badly_is_told(log: Log) -> None:
     agent = poet(Scripted([], name="dumb"), 0)
     run = Loop(boss("Done."), log=log).run_now(Task("A poem.", tools=[agent]))
@@ -161,10 +257,128 @@ def test_delegates_can_delegate(log: Log) -> None:
     assert run.cost == log.run(parent).cost == log.run(child).cost == Decimal("0.01")
 
 
-def test_a_crash_in_a_grandchild_resumes_the_grandchild_and_nothing_else(log: Log) -> None:
-    class Crash(BaseException):
-        """As if the process had died here."""
+class Crash(BaseException):
+    """As if the process had died here."""
 
+
+class Shelf:
+    """Books that are put on it, and taken off again; it may crash while it takes off."""
+
+    def __init__(self, crashes: int = 0, effect: Any = "idempotent") -> None:
+        self.effect = effect
+        self.books: list[str] = []
+        self.taken: list[str] = []
+        self.crashes = crashes
+
+    def put(self, book: str) -> str:
+        """Put a book there."""
+        self.books.append(book)
+        return "put"
+
+    def take(self, book: str) -> str:
+        """Take it off."""
+        if book == "a" and self.crashes:
+            self.crashes -= 1
+            raise Crash
+        self.taken.append(book)
+        self.books.remove(book)
+        return "taken off"
+
+    def task(self, *checks: Any) -> Task:
+        """A child and a grandchild each put something on the shelf."""
+        put = tool(self.put, undo=tool(self.take, effect=self.effect))
+        model = Scripted(_once("put", {"book": "a"}), name="inner")
+        inner = delegate(Task("Put {what}.", tools=[put], name="inner"), Loop(model), usd=0)
+        both = [ToolCall("1", "put", {"book": "b"}), ToolCall("2", "inner", {"what": "a"})]
+        model = Scripted(lambda r: both if len(r.messages) == 1 else "Done.", name="outer")
+        outer = Task("Have {what} put.", tools=[put, inner], name="outer")
+        return Task(
+            "Fill it.", tools=[delegate(outer, Loop(model), usd=0)], checks=checks, name="shelf"
+        )
+
+
+def filling() -> Scripted:
+    return Scripted(_once("outer", {"what": "a"}), name="boss")
+
+
+def test_what_children_did_is_undone_when_the_calling_run_ends_badly(log: Log) -> None:
+    shelf = Shelf()
+    run = Loop(filling(), log=log).run_now(shelf.task(lambda answer: "No."))
+    assert run.outcome is Outcome.rejected
+    assert (shelf.books, shelf.taken) == ([], ["a", "b"])
+    assert [log.run(each).outcome for each in log.runs()] == [Outcome.rejected] * 3
+    why = "the calling run ended as rejected"
+    assert [log.run(each).why for each in log.runs()[1:]] == [why, why]
+    assert not run.not_undone
+
+
+def test_what_children_did_stays_when_all_is_well(log: Log) -> None:
+    shelf = Shelf()
+    run = Loop(filling(), log=log).run_now(shelf.task())
+    assert run.outcome is Outcome.accepted
+    assert (sorted(shelf.books), shelf.taken) == (["a", "b"], [])
+
+
+def test_the_undoing_of_a_grandchild_is_resumed_after_a_crash(log: Log) -> None:
+    shelf = Shelf(crashes=2)
+    task = shelf.task(lambda answer: "No.")
+    loop = Loop(filling(), log=log)
+    with pytest.raises(Crash):
+        loop.run_now(task)
+    with pytest.raises(Crash):
+        loop.resume_now(log.runs()[0], task)
+    run = loop.resume_now(log.runs()[0], task)
+    assert run.outcome is Outcome.rejected
+    assert (shelf.books, shelf.taken) == ([], ["a", "b"])
+
+
+def test_an_undoing_of_a_grandchild_that_is_in_doubt_is_asked_about(log: Log) -> None:
+    shelf = Shelf(crashes=1, effect="unsafe")
+    task = shelf.task(lambda answer: "No.")
+    loop = Loop(filling(), log=log)
+    with pytest.raises(Crash):
+        loop.run_now(task)
+    run = loop.resume_now(log.runs()[0], task)
+    assert (run.outcome, sorted(shelf.books)) == (Outcome.waiting, ["a", "b"])
+    assert "Did it happen?" in run.why
+    loop.answer(log.runs()[2], "did not happen", by="Ada")
+    run = loop.resume_now(run.run_id, task)
+    assert (run.outcome, shelf.taken) == (Outcome.rejected, ["a", "b"])
+
+
+def test_without_a_log_it_is_said_that_nothing_was_undone() -> None:
+    shelf = Shelf()
+    run = Loop(filling()).run_now(shelf.task(lambda answer: "No."))
+    assert "not undone: outer (BadInput: what a child did is undone from the log" in run.why
+    assert sorted(shelf.books) == ["a", "b"]
+
+
+def test_a_child_is_cancelled_with_its_parent_and_goes_on_with_it(log: Log) -> None:
+    started = asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        started.set()
+        await asyncio.sleep(0 if len(asked) > 1 else 30)
+        return "Oh!"
+
+    asked: list[Request] = []
+    agent = poet(Scripted(lambda r: asked.append(r) or slow(r), name="slow"), 0)
+    task = Task("A poem.", tools=[agent])
+    loop = Loop(Scripted(_once("poet", {"topic": "rain"}), name="boss"), log=log)
+
+    async def cancelled() -> None:
+        running = asyncio.ensure_future(loop.run(task))
+        await started.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(cancelled())
+    assert [log.run(each).outcome for each in log.runs()] == [Outcome.cancelled] * 2
+    assert loop.resume_now(log.runs()[0], task).outcome is Outcome.accepted
+    assert [log.run(each).outcome for each in log.runs()] == [Outcome.accepted] * 2
+
+
+def test_a_crash_in_a_grandchild_resumes_the_grandchild_and_nothing_else(log: Log) -> None:
     def crashing(request: Request) -> Any:
         asked.append("child")
         if len(asked) == 1:

@@ -11,6 +11,7 @@ from loopwright.calls import ToolCall
 from loopwright.events import Decided, Intended
 from loopwright.models import Scripted
 from loopwright.policies import Retry
+from loopwright.tools import files, tool
 from loopwright.tools.delegate import Delegate, delegate
 from loopwright.tools.team import HandOff, Team
 
@@ -126,6 +127,39 @@ def test_what_a_check_finds_goes_to_who_said_done(log: Log) -> None:
     assert called(run)[-2:] == ["tester", "tester"]
     asked = crew.agents["tester"].loop.providers["tester"].requests[1]  # type: ignore[attr-defined]
     assert "[team] Your answer was not accepted:\n- Run them!" in asked.messages[0].text
+
+
+def test_agents_have_tools_and_checks_of_their_own(log: Log) -> None:
+    """The table says nothing about what they do in their own runs."""
+
+    @tool(effect="read")
+    def look(path: str) -> str:
+        """Look."""
+        return "def add(): ..."
+
+    model = Scripted(
+        [ToolCall("1", "look", {"path": "add.py"}), "no JSON", to("done", "Seen.")], name="reader"
+    )
+    task = Task("{message}", output=HandOff, tools=[look], name="reader")
+    reader = delegate(task, Loop(model, policies=[Retry(times=1, backoff=0)]), usd=0)
+    crew = Team([reader], {"reader": ["done"]}, rounds=1)
+    run = crew.loop(log=log).run_now(crew.task("Read add."))
+    assert (run.outcome, run.output) == (Outcome.accepted, "Seen.")
+
+
+def test_what_agents_wrote_is_undone_when_the_team_does_not_get_done(
+    log: Log, tmp_path: Path
+) -> None:
+    (tmp_path / "repository").mkdir()
+    write = ToolCall("1", "write_file", {"path": "add.py", "text": "def add(): ..."})
+    model = Scripted([write, to("coder", "Here."), to("coder", "Still here.")], name="coder")
+    tools = files(tmp_path / "repository", write=True)
+    task = Task("{message}", output=HandOff, tools=tools, name="coder")
+    crew = Team([delegate(task, Loop(model), usd=0)], {"coder": ["coder", "done"]}, rounds=2)
+    run = crew.loop(log=log).run_now(crew.task("Write add."))
+    assert run.outcome is Outcome.exhausted
+    assert list(log.db.query("select 1 from tool_calls where tool = 'write_file'"))
+    assert not (tmp_path / "repository" / "add.py").exists()
 
 
 def test_a_team_can_be_an_agent_of_another_loop(log: Log) -> None:
