@@ -126,8 +126,6 @@ class Loop:
 
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
-        if self.strict:
-            self.lint(task, **inputs).check()
         port = self._port()
         return self._begun(task, inputs, run_id(port), "", port)
 
@@ -146,6 +144,8 @@ class Loop:
     def _begun(
         self, task: Task, inputs: Mapping[str, Any], run_id: str, parent: str, port: Port
     ) -> AsyncGenerator[Run, None]:
+        if self.strict:
+            self.lint(task, **inputs).check()
         house = self._house(task)
         event = evolve(self._started(task, inputs, house, port), run=run_id, parent=parent)
         return self._carried(blank(run_id, task), house.policies, port, event)

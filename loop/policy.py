@@ -126,6 +126,9 @@ class Policies(Policy):
 
     members: tuple[Policy, ...] = field(converter=_flat)
 
+    def when(self, predicate: Callable[[Run], bool]) -> Policy:
+        return Policies(tuple(member.when(predicate) for member in self.members))
+
     def decide(self, run: Run) -> Decision | None:
         opinion = consult(self.members, run)
         return opinion.decision if opinion else None

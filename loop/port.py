@@ -11,6 +11,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
+from math import inf
 from typing import Any, get_args
 
 from attrs import evolve
@@ -284,6 +285,8 @@ def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returne
 def _checked(said: Any, name: str) -> Reply | Failure:
     """A provider is not always ours: what is neither reply nor failure is a malformed answer."""
     blocks = said.blocks if isinstance(said, Reply) else ()
+    if isinstance(said, Failure) and not 0 <= (said.retry_after or 0) < inf:
+        return evolve(said, retry_after=None)
     if isinstance(said, Reply | Failure) and all(isinstance(b, get_args(Block)) for b in blocks):
         return said
     return Failure(

@@ -99,7 +99,12 @@ def _shown(tool: Any, value: Any) -> Used | Failure:
 
 
 def timeout(run: Run, call: ModelCall | ToolCall) -> float:
-    """The seconds that `call` may take: its own limit, and what is left of the run's."""
+    """The seconds that `call` may take: its own limit, and what is left of the run's.
+
+    What clears up after another call has its own: the run may end for want of time.
+    """
+    if isinstance(call, ToolCall) and call.purpose != "call":
+        return _own_timeout(run, call)
     left: float = run.limits.get("seconds", float("inf")) - run.seconds
     return max(0.001, min(_own_timeout(run, call), left))
 
@@ -108,7 +113,9 @@ def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
     if call.timeout is not None:
         return call.timeout
     if isinstance(call, ToolCall) and run.task and call.name in run.task.tools:
-        return run.task.tools[call.name].timeout
+        tool: Any = run.task.tools[call.name]
+        seconds: float = (tool if call.purpose == "call" else getattr(tool, call.purpose)).timeout
+        return seconds
     return TIMEOUT
 
 

@@ -17,9 +17,9 @@ from loopwright.models import set_price
 from loopwright.policies import Approve, Escalate, Retry
 from loopwright.tools import tool
 
-set_price("world:weak", 0, 0)
-set_price("world:strong", 0, 0)
-set_price("world:world", 0, 0)
+set_price("killed:weak", 0, 0)
+set_price("killed:strong", 0, 0)
+set_price("killed:world", 0, 0)
 
 
 class Outside:
@@ -64,7 +64,7 @@ def guarded(taken: int, work: Callable[..., object], *args: Any) -> None:
 class World:
     """A model that answers by the conversation alone, but for one failure at the first call."""
 
-    name = "world"
+    name = "killed"
 
     def __init__(self, outside: Outside) -> None:
         self.outside = outside
@@ -121,9 +121,9 @@ task(Outside(Path()))  # loads pydantic here, once, and not in each of the proce
 
 def the_loop(folder: Path) -> Loop:
     return Loop(
-        "world:weak",
+        "killed:weak",
         providers=[World(Outside(folder))],
-        policies=[Approve("send"), Retry(times=1, backoff=0), Escalate("world:strong")],
+        policies=[Approve("send"), Retry(times=1, backoff=0), Escalate("killed:strong")],
         log=Log(folder / "runs.db", "process"),
     )
 
@@ -188,7 +188,7 @@ def slow_task(folder: Path) -> Task:
 class Waits:
     """A model that calls the tool `wait`, and is done when it has waited."""
 
-    name = "world"
+    name = "killed"
 
     def __init__(self, folder: Path) -> None:
         self.outside = Outside(folder)

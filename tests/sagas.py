@@ -63,7 +63,7 @@ def acting(effect: Any, outside: Outside) -> Tool:
 def act(folder: Path, effect: str, die_after: int = 0, die_at: str = "") -> None:
     """Start the run or go on with it: one tool call, and the answer."""
     task = Task("Act.", tools=[acting(effect, Outside(folder))])
-    carried(folder, task, Scripted(_acts, name="world"), die_after, die_at)
+    carried(folder, task, Scripted(_acts, name="killed"), die_after, die_at)
 
 
 def _acts(request: Request) -> Any:
@@ -99,7 +99,7 @@ def saga(folder: Path, fails: int, die_after: int = 0, die_at: str = "") -> None
     """Start the run or go on with it: five bookings, of which one fails."""
     tools = [booking(number, fails, folder) for number in range(1, BOOKED + 1)]
     task = Task("Book it all.", tools=tools, checks=[_complete], limits=Budget(tool_calls=BOOKED))
-    carried(folder, task, Scripted(_books, name="world"), die_after, die_at)
+    carried(folder, task, Scripted(_books, name="killed"), die_after, die_at)
 
 
 def _books(request: Request) -> Any:

@@ -47,7 +47,7 @@ def check(folder: Path, run: Run) -> None:
     """What must hold however often the process was killed."""
     assert run.outcome is Outcome.accepted
     assert run.output_data == "42"
-    assert run.models == ("world:weak", "world:strong")
+    assert run.models == ("killed:weak", "killed:strong")
     effects = Counter(Outside(folder).noted())
     assert effects["send Ada"] == 1
     assert len([effect for effect in effects if effect.startswith("book")]) == 1

@@ -308,9 +308,6 @@ COLUMNS = {
     "longest_seconds",
     "spend": "day root task version model purpose policy model_calls failed input_tokens "
     "output_tokens cost_nano cost_usd possibly_billed_usd",
-    "ledger": "run seq time call model entry settled_nano reserved_nano presumed_nano excess_nano "
-    "settled_usd reserved_usd presumed_usd by",
-    "ceilings": "ceiling window unit model allowed settled reserved presumed remaining",
 }
 
 

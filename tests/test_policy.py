@@ -5,10 +5,11 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright import BadInput, Outcome, Policies, Policy
+from loopwright import BadInput, Budget, Loop, Outcome, Policies, Policy, Task
 from loopwright.calls import Failure, ModelCall
 from loopwright.decisions import Accept, Ask, Decision, Stop, Switch, TryAgain
 from loopwright.events import Setting
+from loopwright.models import Scripted
 from loopwright.policy import consult, flat
 from loopwright.run import Run
 
@@ -125,3 +126,11 @@ def test_a_policy_that_returns_something_else_stops_the_run_as_failed(said: obje
 def test_what_is_no_policy_is_refused(wrong: object, message: str) -> None:
     with pytest.raises(BadInput, match=message.replace("(", r"\(").replace(")", r"\)")):
         flat(wrong)
+
+
+def test_a_list_is_limited_member_by_member() -> None:
+    shared = Policies([Budget(usd=1, per="day", name="x")])
+    with pytest.raises(BadInput, match="what runs share holds for all of them"):
+        shared.when(lambda run: True)
+    never = Policies([lambda run: Stop("no")]).when(lambda run: False)
+    assert Loop(Scripted(["ok"]), policies=[never]).run_now(Task("x")).output == "ok"

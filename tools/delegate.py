@@ -78,8 +78,8 @@ class Delegate:
 
     def __attrs_post_init__(self) -> None:
         undoable = any(getattr(tool, "undo", None) for tool in self.task.tools.values())
-        undo = tool(self.taken_back, effect="idempotent") if undoable else None
-        object.__setattr__(self, "undo", undo)
+        undo = tool(self.taken_back, effect="idempotent", timeout=self.timeout)
+        object.__setattr__(self, "undo", undo if undoable else None)
 
     @property
     def labels(self) -> frozenset[str]:

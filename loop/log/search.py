@@ -81,7 +81,7 @@ def index(log: "Log") -> None:
     with log.writing() as connection, transaction(connection):
         for table in _TABLES:
             connection.execute(table)
-    last = ""
+    last: str | None = ""
     while last is not None:
         with log.writing() as connection, transaction(connection):
             last = _indexed(connection, last)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loopwright import BadInput, Log, Loop, Outcome, Task
+from loopwright import BadInput, Budget, Log, Loop, Outcome, Task
 from loopwright.calls import Request, ToolCall, ToolResult
 from loopwright.events import Returned
 from loopwright.models import Scripted
@@ -193,6 +193,23 @@ def test_an_undo_that_fails_is_told_at_the_end() -> None:
     run = Loop(calls("book", {"seat": 4})).run_now(task)
     assert run.outcome is Outcome.rejected
     assert run.why == "the answer has problems: No.; not undone: book (RuntimeError: too late)"
+
+
+def test_an_undo_has_its_own_time_where_the_run_has_none_left() -> None:
+    freed = []
+
+    async def free(seat: int) -> None:
+        await asyncio.sleep(0.01)
+        freed.append(seat)
+
+    async def hold(seat: int) -> str:
+        """Hold a seat."""
+        await asyncio.sleep(5)
+        return "held"
+
+    task = Task("Hold it.", tools=[tool(hold, undo=free)], limits=Budget(seconds=0.2))
+    run = Loop(calls("hold", {"seat": 4})).run_now(task)
+    assert (run.outcome, freed, run.not_undone) == (Outcome.exhausted, [4], ())
 
 
 def test_a_reconcile_that_fails_leaves_it_to_a_person(log: Log) -> None:
