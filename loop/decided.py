@@ -143,7 +143,8 @@ def _again(run: Run, call: Call, after: float, idle: bool = False) -> Run:
 
 def _taken(run: Run, call: Call, failure: Failure) -> Run:
     if isinstance(call, ToolCall):
-        return resulted(run, call.id, ToolResult(call.id, failure.message, error=True))
+        outside = run.task is not None and run.task.is_outside(call.name)
+        return resulted(run, call.id, ToolResult(call.id, failure.message, True, outside))
     return aside(run, call.id, failure)
 
 

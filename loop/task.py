@@ -229,6 +229,10 @@ class Task:
             said.append(f"the prompt of {self.title!r} has no input {name!r}{hint}")
         return "; ".join(said)
 
+    def is_outside(self, name: str) -> bool:
+        """Whether what the tool of this name gives comes from outside."""
+        return "outside" in getattr(self.tools.get(name), "labels", ())
+
     def resolved(self, call: ToolCall) -> ToolCall:
         """The call with its tool's effect class, and what it may cost, if the tool is known."""
         tool: Any = self.tools.get(call.name)

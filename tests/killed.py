@@ -19,7 +19,7 @@ from loopwright.tools import tool
 
 set_price("killed:weak", 0, 0)
 set_price("killed:strong", 0, 0)
-set_price("killed:world", 0, 0)
+set_price("killed:killed", 0, 0)
 
 
 class Outside:

@@ -171,7 +171,7 @@ def test_what_may_have_been_billed_is_shown(log: Log) -> None:
     assert run.spent.presumed > 0
     (row,) = log.db.query("select sum(possibly_billed_usd) as usd from model_calls")
     assert round(row["usd"] * 10**9) == run.spent.presumed
-    (row,) = log.db.query("select possibly_billed_usd as usd from spend")
+    (row,) = log.db.query("select sum(possibly_billed_usd) as usd from spend")
     assert round(row["usd"] * 10**9) == run.spent.presumed
 
 

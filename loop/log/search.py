@@ -5,15 +5,12 @@ those who never do. It can be thrown away: ``drop table said; drop table searche
 """
 
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import Any
 
 from attrs import frozen
 
 from loopwright.errors import BadInput
 from loopwright.log.migrations import transaction
-
-if TYPE_CHECKING:
-    from loopwright.log.store import Log
 
 _TABLES = (
     "create virtual table if not exists said using fts5("
@@ -48,7 +45,7 @@ class Found:
     piece: str
 
 
-def search(log: "Log", words: str, *, limit: int = 50) -> list[Found]:
+def search(log: Any, words: str, *, limit: int = 50) -> list[Found]:
     """The messages that have all of `words` in them, the best first, at most `limit`.
 
     A word is found by its beginning, without regard to case and accents; the words found stand in
@@ -76,7 +73,7 @@ def search(log: "Log", words: str, *, limit: int = 50) -> list[Found]:
     return [Found(*row) for row in rows]
 
 
-def index(log: "Log") -> None:
+def index(log: Any) -> None:
     """Bring the table `said` up to what the log holds now."""
     with log.writing() as connection, transaction(connection):
         for table in _TABLES:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
@@ -42,6 +42,9 @@ from loopwright.log.redaction import Redaction
 from loopwright.port import Port, Through, fitting
 from loopwright.run import Run
 from loopwright.task import Task
+
+if TYPE_CHECKING:
+    from loopwright.log.search import Found
 
 _EVENT = "insert into events values (?, ?, ?, ?, ?, ?)"
 _RUNS = "select run from events where type = 'Started' order by run"
@@ -174,6 +177,12 @@ class Log:
     def run(self, run: str, task: Task | None = None) -> Run:
         """A run as the log has it; with its `task` its output is of the task's type."""
         return folded(self.events(run), task)
+
+    def search(self, words: str, *, limit: int = 50) -> "list[Found]":
+        """The messages that have all of `words` in them; see `loopwright.log.search`."""
+        from loopwright.log.search import search
+
+        return search(self, words, limit=limit)
 
     def has(self, run: str) -> bool:
         """Whether there is a run of this id."""

@@ -199,20 +199,24 @@ select asked.run, step, asked.seq, asked.call,
     order by r.seq desc limit 1) as arguments,
   coalesce(
     (select text from parts where digest = json_extract(outcome, '$.result.text."$part"')),
-    json_extract(outcome, '$.result.text'), given.text
+    json_extract(outcome, '$.result.text'),
+    (select text from answers where run = asked.run and call = asked.call order by id limit 1)
   ) as answer,
-  coalesce(json_extract(outcome, '$.result.by'), given.by, '') as by,
+  coalesce(
+    json_extract(outcome, '$.result.by'),
+    (select by from answers where run = asked.run and call = asked.call order by id limit 1),
+    ''
+  ) as by,
   coalesce(
     (select text from parts where digest = json_extract(outcome, '$.result.note."$part"')),
-    json_extract(outcome, '$.result.note'), given.note, ''
+    json_extract(outcome, '$.result.note'),
+    (select note from answers where run = asked.run and call = asked.call order by id limit 1),
+    ''
   ) as note,
   strftime('%Y-%m-%dT%H:%M:%fZ', came_time, 'unixepoch') as answered,
   came_time - asked.time as waited_seconds
 from asked
-left join answers given on given.id = (
-  select min(id) from answers where run = asked.run and call = asked.call
-)
-order by asked.run, asked.seq;
+order by run, seq;
 
 -- Every message: the prompt, what models said and called, what tools and people gave, feedback.
 -- In the arguments of a call, texts of more than 512 characters stand by their digest in `parts`.
@@ -222,24 +226,44 @@ with places(type, role, path) as (
     ('Decided', 'user', '$.decision.feedback'), ('Returned', 'tool', '$.result.content'),
     ('Returned', 'person', '$.result.text'), ('Returned', 'person', '$.result.note')
 ),
+told as (
+  select d.run, d.seq, d.time, d.data, json_extract(d.data, '$.decision.is') = 'Refuse' as refused,
+    (select f.data from events f
+      where f.run = d.run and f.seq < d.seq and f.call = d.call and f.type = 'Failed'
+      order by f.seq desc limit 1) as failed
+  from events d
+  where likely(d.type = 'Decided')
+    and (json_extract(d.data, '$.decision.is') = 'Refuse'
+      or json_extract(d.data, '$.decision.is') in ('Accept', 'Switch')
+        and json_extract(d.data, '$.moment') = 'failure')
+    and exists (
+      select 1 from events r, json_each(r.data, '$.result.blocks') as wish
+      where r.run = d.run and r.seq < d.seq and r.type = 'Returned'
+        and json_extract(wish.value, '$.id') = d.call
+    )
+),
 said as (
   select run, seq, time, role, data, path
-  from events join places on places.type = events.type
+  from events join places on likely(places.type = events.type)
+  union all
+  select run, seq, time, 'tool', iif(refused, data, failed),
+    iif(refused, '$.decision.why', '$.failure.message')
+  from told
   union all
   select run, seq, time, 'assistant', data, block.fullkey || '.text'
   from events, json_each(data, '$.result.blocks') as block
-  where events.type = 'Returned'
+  where likely(events.type = 'Returned')
   union all
   select run, seq, time, 'call', data, block.fullkey || '.arguments'
   from events, json_each(data, '$.result.blocks') as block
-  where events.type = 'Returned'
+  where likely(events.type = 'Returned')
 )
 select run, seq, strftime('%Y-%m-%dT%H:%M:%fZ', time, 'unixepoch') as time, role,
   coalesce(
     (select text from parts where digest = json_extract(data, path || '."$part"')),
     json_extract(data, path)
   ) as text
-from said where json_extract(data, path) is not null
+from said where likely(json_extract(data, path) is not null)
 order by run, seq;
 
 -- Every run with its task and the run at the top of its tree: the one that nobody delegated.
