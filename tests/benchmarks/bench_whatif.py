@@ -15,7 +15,7 @@ import pytest
 from work import loop, model, task
 
 from loopwright import Budget, Log
-from loopwright.log.file import transaction
+from loopwright.log.migrations import transaction
 from loopwright.policies import Approve, Escalate, Retry
 from loopwright.quality import quality
 from loopwright.whatif import whatif
