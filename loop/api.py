@@ -202,18 +202,25 @@ class Loop:
         self._checked(run.model)
         return self._carried(run, house.policies, port, Resumed(port.now(), setting))
 
-    async def unwind(self, run_id: str, task: Task, *, by: str = "") -> Run:
+    async def unwind(
+        self,
+        run_id: str,
+        task: Task,
+        *,
+        why: str = "a person had it taken back",
+        outcome: Outcome = Outcome.stopped,
+    ) -> Run:
         """Take back what the tools of a run did, last first: for a person who thinks better of it.
 
-        It ends as stopped, also if it had been accepted. What was taken back already stays so.
+        It then ends with this `outcome`, also if it had been accepted. Where that has begun
+        already, it is gone on with; with nothing to take back the run stays as it is.
         """
         run, port = self._log().run(run_id, task), self._port()
-        if not run.undoable:
-            return run
-        house, now = self._house(task), port.now()
+        if run.unwinding or not run.undoable:
+            return await self.resume(run_id, task) if run.unwinding else run
+        house, now = self._house(task), max(run.time, port.now())
         first = Resumed(now, self._setting(task, house, run.model, port))
-        why = f"{by or 'a person'} had it taken back"
-        ending = Unwinding(now, Outcome.stopped, why, run.output_data)
+        ending = Unwinding(now, outcome, why, run.output_data)
         return await _last(self._carried(run, house.policies, port, first, ending))
 
     async def map(

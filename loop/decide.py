@@ -105,10 +105,11 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
     spent = run.spent
     for call in run.pending:
         ready = _ready(call, run)
-        view = run.before(ready, unpresumed(spent, run.slices.get(ready.id, 0)))
+        free = unpresumed(spent, run.slices.get(ready.id, 0))
+        view = run.before(ready, free)
         opinion = None if isinstance(ready, Question) else consult(_asked(policies, ready), view)
         if opinion is None:
-            spent = reserved(spent, ready)
+            spent = reserved(free, ready)
             intended.append(Intended(now, ready))
             continue
         events = _facts(opinion, view, now)

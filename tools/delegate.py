@@ -14,7 +14,7 @@ from loopwright.ceiling import nano
 from loopwright.decisions import Decision, Stop, Switch
 from loopwright.draft import undone
 from loopwright.errors import BadInput, Mismatch
-from loopwright.events import Ceiling, Event, Resumed, Unwinding
+from loopwright.events import Ceiling
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
 from loopwright.run import Run
@@ -127,11 +127,12 @@ class Delegate:
             raise BadInput("what a child did is undone from the log: give the loop one")
         if not loop.log.has(run_id):
             return "it had not begun"
-        child = loop.log.run(run_id, self.task)
-        if child.undoable and not child.unwinding:
-            loop.log.append_now(run_id, child.seq, _reopened(child, place.run))
-        child = await loop.resume(run_id, self.task)
-        _check_waiting(child)
+        ending = place.run.unwinding
+        assert ending is not None, "nothing is taken back before the run ends"
+        why = f"the calling run ended as {ending.outcome}"
+        child = await loop.unwind(run_id, self.task, why=why, outcome=ending.outcome)
+        if child.unwinding:
+            _check_waiting(child)
         if child.not_undone:
             raise RuntimeError(child.why)
         return "undone"
@@ -154,17 +155,6 @@ class Delegate:
 def _check_waiting(child: Run) -> None:
     if child.outcome is Outcome.waiting:
         raise StillWaiting(f"run {child.run_id} asks: {child.why}")
-
-
-def _reopened(child: Run, above: Run) -> list[Event]:
-    """The child goes on, in order to end as the run above it does."""
-    ending, now = above.unwinding, max(child.time, above.time)
-    assert ending is not None, "nothing is taken back before the run ends"
-    why = f"the calling run ended as {ending.outcome}"
-    return [
-        Resumed(now, child.setting),
-        Unwinding(now, ending.outcome, why, child.output_data),
-    ]
 
 
 def _above(place: Place) -> tuple[Policy, ...]:

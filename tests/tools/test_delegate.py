@@ -406,6 +406,53 @@ def test_a_crash_in_a_grandchild_resumes_the_grandchild_and_nothing_else(log: Lo
     assert run.spent.at_most <= 10**9
 
 
+def test_parallel_children_go_on_after_a_crash_within_their_own_slices(log: Log) -> None:
+    """What is presumed of the one is not counted twice when the other is asked about."""
+
+    class Crash(BaseException):
+        """As if the process had died here."""
+
+    def crashing(request: Request) -> Any:
+        asked.append("child")
+        if len(asked) <= 1:
+            raise Crash
+        return said("Oh!", 10)
+
+    asked: list[str] = []
+    set_price("costing:costing", "1000", "1000")
+    agent = poet(Scripted(crashing, name="costing"), "0.4")
+    both = [ToolCall(str(i), "poet", {"topic": topic}) for i, topic in enumerate(("rain", "sun"))]
+    model = Scripted(lambda request: both if len(request.messages) == 1 else "Done.", name="boss")
+    task, loop = Task("Two poems.", tools=[agent]), Loop(model, log=log)
+    with pytest.raises(Crash):
+        loop.run_now(task)
+    run = loop.resume_now(log.runs()[0], task)
+    assert run.outcome is Outcome.accepted
+    assert not [one for one in run.decisions if one.policy == "Budget"]
+    assert run.spent.settled == sum(log.run(child).spent.at_most for child in log.runs()[1:])
+
+
+def test_a_parent_is_taken_back_while_its_child_waits(log: Log) -> None:
+    """The child has done nothing yet, so there is nothing to ask about any more."""
+
+    def back(to: str) -> None:
+        raise AssertionError("nothing was sent")
+
+    @tool(undo=back)
+    def send(to: str) -> str:
+        """Send."""
+        raise AssertionError("nothing is sent")
+
+    model = Scripted([ToolCall("1", "send", {"to": "Ada"}), "Oh!"], name="poet")
+    writing = Task("Write about {topic}.", tools=[send], name="poem")
+    task = Task("A poem.", tools=[delegate(writing, Loop(model), usd=0, name="poet")])
+    loop = Loop(boss("Done."), policies=[Approve("send")], log=log)
+    run = loop.run_now(task)
+    assert run.outcome is Outcome.waiting
+    run = asyncio.run(loop.unwind(run.run_id, task))
+    assert (run.outcome, run.why) == (Outcome.stopped, "a person had it taken back")
+
+
 def _once(name: str, arguments: dict[str, Any]) -> Any:
     """A model that calls this tool first, and then is done."""
     return lambda request: ToolCall("1", name, arguments) if len(request.messages) == 1 else "Done."

@@ -250,7 +250,7 @@ def test_a_person_has_it_taken_back_later(log: Log) -> None:
     loop = Loop(calls("book", {"seat": 4}, {"seat": 5}), log=log)
     run = asyncio.run(loop.run(task))
     assert (run.outcome, taken) == (Outcome.accepted, [])
-    run = asyncio.run(loop.unwind(run.run_id, task, by="Ada"))
+    run = asyncio.run(loop.unwind(run.run_id, task, why="Ada had it taken back"))
     assert (run.outcome, run.why) == (Outcome.stopped, "Ada had it taken back")
     assert taken == [(5, "booked"), (4, "booked")]
     again = asyncio.run(loop.unwind(run.run_id, task))
