@@ -1,6 +1,7 @@
 """The house: which module may import which, what an import costs, and how long the loop is."""
 
 import ast
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -130,6 +131,13 @@ def loaded(statement: str) -> set[str]:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     return {name.split(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("bench", sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")))
+def test_the_benchmarks_load(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are run by a command of their own, and would break unseen."""
+    monkeypatch.syspath_prepend(str(bench.parent))
+    runpy.run_path(str(bench))
 
 
 def test_importing_loads_no_sdk() -> None:
