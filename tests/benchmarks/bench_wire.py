@@ -5,13 +5,16 @@ The floor posts the whole conversation through the same client, and reads the ev
 
 import asyncio
 import json
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
 from work import PROMPT, look, task
 
 from loopwright import Loop, Outcome
+from loopwright.models import Anthropic, Chat, OpenAI
 from loopwright.models.rehearsal import CallTool, Rehearsal, SeenRequest, Step
 
 TURNS = (10, 50, 200)
@@ -26,7 +29,7 @@ class Wire(NamedTuple):
     model: str
     path: str
     history: str
-    client: Callable[[Rehearsal], Any]
+    client: Callable[[str], Any]
     tool: Json
     more: Json
     said: Callable[[list[Json]], tuple[list[Json], Json | None]]
@@ -41,16 +44,16 @@ def _script(turns: int) -> Callable[[SeenRequest], Step]:
     return step
 
 
-def _anthropic(rehearsal: Rehearsal) -> Any:
+def _anthropic(url: str) -> Any:
     import anthropic
 
-    return anthropic.AsyncAnthropic(base_url=rehearsal.url, api_key="none", max_retries=0)
+    return anthropic.AsyncAnthropic(base_url=url, api_key="none", max_retries=0)
 
 
-def _openai(rehearsal: Rehearsal) -> Any:
+def _openai(url: str) -> Any:
     import openai
 
-    return openai.AsyncOpenAI(base_url=f"{rehearsal.url}/v1", api_key="none", max_retries=0)
+    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
 
 
 def _of_anthropic(events: list[Json]) -> tuple[list[Json], Json | None]:
@@ -161,14 +164,42 @@ async def _posted(client: Any, path: str, body: Json) -> list[Json]:
     return [json.loads(line[5:]) for line in content.splitlines() if line.startswith(b"data: {")]
 
 
+PROVIDERS: dict[str, Callable[[str], Any]] = {
+    "anthropic": lambda url: Anthropic(base_url=url, api_key="none"),
+    "openai": lambda url: OpenAI(base_url=f"{url}/v1", api_key="none"),
+    "chat": lambda url: Chat("openai-chat", base_url=f"{url}/v1", api_key="none"),
+}
+
+
+def _served(turns: int, told: Any) -> None:
+    """The whole of the process that plays the provider, until it is ended."""
+    with Rehearsal(_script(turns)) as rehearsal:
+        told.send(rehearsal.url)
+        told.recv()
+
+
+@contextmanager
+def _elsewhere(turns: int) -> Iterator[str]:
+    """Where a rehearsal listens that has a process of its own: what it does is not our time."""
+    context = multiprocessing.get_context("spawn")
+    mine, its = context.Pipe()
+    process = context.Process(target=_served, args=(turns, its), daemon=True)
+    process.start()
+    try:
+        yield mine.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
 @pytest.mark.parametrize("name", WIRES)
 @pytest.mark.parametrize("turns", TURNS)
 def bench_turn_through_the_sdk(in_turns: Any, name: str, turns: int) -> None:
     wire = WIRES[name]
-    with Rehearsal(_script(turns)) as rehearsal:
+    with _elsewhere(turns) as url:
 
         def ours() -> Callable[[], object]:
-            provider: Any = getattr(rehearsal, name)()
+            provider = PROVIDERS[name](url)
             loop = Loop(f"{provider.name}:{wire.model}", providers=[provider])
 
             def timed() -> None:
@@ -179,8 +210,7 @@ def bench_turn_through_the_sdk(in_turns: Any, name: str, turns: int) -> None:
             return timed
 
         def by_hand() -> Callable[[], object]:
-            rehearsal.requests.clear()
-            client = wire.client(rehearsal)
+            client = wire.client(url)
             return lambda: asyncio.run(_by_hand(wire, client))
 
         in_turns(
