@@ -1,22 +1,18 @@
 """`Loop`: what users hold. Model, policies and log, to carry tasks out with."""
 
 import asyncio
-import contextvars
 import copy
 import os
 import socket
-import sys
 from collections.abc import (
     AsyncGenerator,
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import aclosing, nullcontext
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -42,6 +38,7 @@ from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
+from loopwright.running import finished, last, only, ticking
 from loopwright.task import Task
 
 Result = TypeVar("Result")
@@ -54,10 +51,6 @@ class Wrap(Protocol):
     def port(self, inner: Port, log: Log | None) -> Port:
         """The port around `inner`; `log` is the loop's, if it has one."""
         ...
-
-
-TICK = 0.1
-"""Seconds between two looks at whether a notebook's cell was interrupted."""
 
 
 _HOST = socket.gethostname()
@@ -118,11 +111,11 @@ class Loop:
 
     async def run(self, task: Task, /, **inputs: Any) -> Run:
         """Carry `task` out with its inputs, until it is over or has to wait for a person."""
-        return await _last(self.steps(task, **inputs))
+        return await last(self.steps(task, **inputs))
 
     def run_now(self, task: Task, /, **inputs: Any) -> Run:
         """`run` for scripts; it works where an event loop is running already, too."""
-        return _now(lambda: self.run(task, **inputs))
+        return finished(lambda: self.run(task, **inputs))
 
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
@@ -139,7 +132,7 @@ class Loop:
         """
         if self.log and self.log.has(run_id):
             return await self.resume(run_id, task)
-        return await _last(self._begun(task, inputs, run_id, parent, self._port()))
+        return await last(self._begun(task, inputs, run_id, parent, self._port()))
 
     def _begun(
         self, task: Task, inputs: Mapping[str, Any], run_id: str, parent: str, port: Port
@@ -185,11 +178,11 @@ class Loop:
         first asks whether that is meant. A process that still carries the run on loses it: it
         stops, with `RunTaken`, before it acts again. Raises `RunNotFound`.
         """
-        return await _last(self.resumed_steps(run_id, task))
+        return await last(self.resumed_steps(run_id, task))
 
     def resume_now(self, run_id: str, task: Task) -> Run:
         """`resume` for scripts."""
-        return _now(lambda: self.resume(run_id, task))
+        return finished(lambda: self.resume(run_id, task))
 
     def resumed_steps(self, run_id: str, task: Task) -> AsyncGenerator[Run, None]:
         """`resume`, step by step."""
@@ -198,7 +191,7 @@ class Loop:
         port = self._port()
         setting = self._setting(task, house, run.model, port)
         if not _goes_on(run, setting):
-            return _only(run)
+            return only(run)
         self._checked(run.model)
         return self._carried(run, house.policies, port, Resumed(port.now(), setting))
 
@@ -221,7 +214,7 @@ class Loop:
         house, now = self._house(task), max(run.time, port.now())
         first = Resumed(now, self._setting(task, house, run.model, port))
         ending = Unwinding(now, outcome, why, run.output_data)
-        return await _last(self._carried(run, house.policies, port, first, ending))
+        return await last(self._carried(run, house.policies, port, first, ending))
 
     async def map(
         self,
@@ -261,7 +254,7 @@ class Loop:
 
     def map_now(self, task: Task, inputs: Iterable[Mapping[str, Any]], **options: Any) -> list[Run]:
         """`map` for scripts."""
-        return _now(lambda: self.map(task, inputs, **options))
+        return finished(lambda: self.map(task, inputs, **options))
 
     def answer(
         self, run_id: str, text: str, *, by: str = "", note: str = "", question: str = ""
@@ -282,7 +275,7 @@ class Loop:
         """Through the loop, after the first events; an interruption is written down."""
         with self.log.group.run() if self.log else nullcontext():
             try:
-                async with _ticking():
+                async with ticking():
                     run = await port.record(run, [first, *more])
                     async with aclosing(loop(run, policies, port)) as steps:
                         async for run in steps:
@@ -407,59 +400,6 @@ def _goes_on(run: Run, setting: Setting) -> bool:
 def _watch(watch: Watch | bool | None) -> Watch | None:
     if not isinstance(watch, bool):
         return watch
-    from loopwright.display import Progress
+    from loopwright.show.terminal import Progress
 
     return Progress() if watch else None
-
-
-async def _only(run: Run) -> AsyncGenerator[Run, None]:
-    yield run
-
-
-async def _last(steps: AsyncGenerator[Run, None]) -> Run:
-    last: Run | None = None
-    async with aclosing(steps):
-        async for run in steps:
-            last = run
-    assert last is not None, "the loop shows a run at least once"
-    return last
-
-
-def _now(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Finish a coroutine here; where an event loop is running, in a thread with one of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(start())
-    running: list[tuple[asyncio.AbstractEventLoop, Any]] = []
-
-    async def main() -> Result:
-        running.append((asyncio.get_running_loop(), asyncio.current_task()))
-        return await start()
-
-    with ThreadPoolExecutor(1, "loopwright run_now") as thread:
-        done = thread.submit(contextvars.copy_context().run, asyncio.run, main())
-        try:
-            return done.result()
-        except KeyboardInterrupt:
-            for loop_there, task in running:
-                loop_there.call_soon_threadsafe(task.cancel)
-            raise
-
-
-@asynccontextmanager
-async def _ticking() -> AsyncGenerator[None, None]:
-    """In a notebook, wake the event loop now and then: Stop is noticed only when it wakes."""
-    if "ipykernel" not in sys.modules:
-        yield
-        return
-    ticker = asyncio.ensure_future(_tick())
-    try:
-        yield
-    finally:
-        ticker.cancel()
-
-
-async def _tick() -> None:
-    while True:
-        await asyncio.sleep(TICK)

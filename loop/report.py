@@ -9,9 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 from attrs import frozen
 
 from loopwright.calls import NANO
-from loopwright.display import escaped, row
 from loopwright.errors import BadInput, LogError
 from loopwright.log.store import Log
+from loopwright.show.markup import escaped, row
 from loopwright.task import Task
 
 SHOWN = 50

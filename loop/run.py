@@ -224,7 +224,7 @@ class Run:
         return self.answers.get(key)
 
     def _repr_html_(self) -> str:
-        from loopwright.display import html
+        from loopwright.show.notebook import html
 
         run: Any = self
         return html(run)

@@ -8,9 +8,10 @@ import pytest
 
 from loopwright import Loop, Run, Task
 from loopwright.calls import Failure, ToolCall
-from loopwright.display import Progress, visible
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
+from loopwright.show.terminal import Progress
+from loopwright.show.text import visible
 from loopwright.tools import tool
 
 

@@ -1,0 +1,5 @@
+"""The command line: ``loopwright``, also ``python -m loopwright``."""
+
+
+def main() -> None:
+    """What the command runs."""

@@ -1,0 +1,69 @@
+"""How a run is driven to its end: by a script, by a notebook, in a thread of its own."""
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
+
+from loopwright.run import Run
+
+Result = TypeVar("Result")
+
+TICK = 0.1
+"""Seconds between two looks at whether a notebook's cell was interrupted."""
+
+
+async def only(run: Run) -> AsyncGenerator[Run, None]:
+    yield run
+
+
+async def last(steps: AsyncGenerator[Run, None]) -> Run:
+    shown: Run | None = None
+    async with aclosing(steps):
+        async for run in steps:
+            shown = run
+    assert shown is not None, "the loop shows a run at least once"
+    return shown
+
+
+def finished(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Finish a coroutine here; where an event loop is running, in a thread with one of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(start())
+    running: list[tuple[asyncio.AbstractEventLoop, Any]] = []
+
+    async def main() -> Result:
+        running.append((asyncio.get_running_loop(), asyncio.current_task()))
+        return await start()
+
+    with ThreadPoolExecutor(1, "loopwright run_now") as thread:
+        done = thread.submit(contextvars.copy_context().run, asyncio.run, main())
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            for loop_there, task in running:
+                loop_there.call_soon_threadsafe(task.cancel)
+            raise
+
+
+@asynccontextmanager
+async def ticking() -> AsyncGenerator[None, None]:
+    """In a notebook, wake the event loop now and then: Stop is noticed only when it wakes."""
+    if "ipykernel" not in sys.modules:
+        yield
+        return
+    ticker = asyncio.ensure_future(_tick())
+    try:
+        yield
+    finally:
+        ticker.cancel()
+
+
+async def _tick() -> None:
+    while True:
+        await asyncio.sleep(TICK)
