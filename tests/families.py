@@ -67,7 +67,7 @@ def generations(folder: Path, die_after: int = 0, die_at: str = "") -> None:
 
     if die_after:
         loop.watch = watch
-    runs = loop.log.runs()
+    runs = loop.log.ids()
     if runs:
         loop.resume_now(runs[0], task)
     else:

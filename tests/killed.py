@@ -137,7 +137,7 @@ def carry(folder: Path, statement: int | None = None, die_at: str = "") -> None:
     os.environ["DIE_AT"] = die_at
     loop = the_loop(folder)
     assert loop.log is not None
-    runs = loop.log.runs()
+    runs = loop.log.ids()
     seen = iter(range(1_000_000))
 
     def count(sql: str) -> None:
@@ -204,7 +204,7 @@ def waits(folder: Path) -> None:
     """Start the run or go on with it; what this process is told if it loses it is written down."""
     loop = Loop(Waits(folder), log=folder / "runs.db")
     assert loop.log is not None
-    runs = loop.log.runs()
+    runs = loop.log.ids()
     try:
         if runs:
             loop.resume_now(runs[0], slow_task(folder))

@@ -47,7 +47,7 @@ def shared(path: Path, policy: str, runs: int) -> list[Run]:
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     log = Log(path, "process")
-    found = [log.run(run) for run in log.runs()]
+    found = [log.run(run) for run in log.ids()]
     log.close()
     return found
 

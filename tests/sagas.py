@@ -32,7 +32,7 @@ def carried(folder: Path, task: Task, model: Scripted, die_after: int, die_at: s
     watch = after(die_after) if die_after else None
     loop = Loop(model, log=Log(folder / "runs.db", "process"), watch=watch)
     assert loop.log is not None
-    runs = loop.log.runs()
+    runs = loop.log.ids()
     if runs:
         loop.resume_now(runs[0], task)
     else:

@@ -251,7 +251,7 @@ def doubtful(log: Log) -> Run:
 
     with pytest.raises(KeyboardInterrupt):
         a_loop(log, Budget("150e-9", name="c"), says=breaks).run_now(ANSWER)
-    return log.run(log.runs()[0])
+    return log.run(log.ids()[0])
 
 
 def test_what_was_interrupted_is_presumed_until_it_is_reconciled(log: Log, doubtful: Run) -> None:
@@ -318,7 +318,7 @@ def test_who_carries_on_what_is_reconciled_loses_it(log: Log) -> None:
     def model(request: Request) -> Reply:
         if reply := next(replies, None):
             return reply
-        log.reconcile(log.runs()[0], "m1", 0)
+        log.reconcile(log.ids()[0], "m1", 0)
         return told_in(1, "yes")
 
     with pytest.raises(RunTaken):

@@ -31,7 +31,7 @@ REPEATED = {
 
 def the_run(folder: Path) -> Run:
     log = Log(folder / "runs.db")
-    run = log.run(log.runs()[0])
+    run = log.run(log.ids()[0])
     log.close()
     return run
 
@@ -39,7 +39,7 @@ def the_run(folder: Path) -> Run:
 def answered(folder: Path, outside: Outside) -> None:
     """Say what is known, truthfully: whoever answers has looked outside."""
     log = Log(folder / "runs.db")
-    log.answer(log.runs()[0], "happened" if outside.noted() else "did not happen")
+    log.answer(log.ids()[0], "happened" if outside.noted() else "did not happen")
     log.close()
 
 

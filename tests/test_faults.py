@@ -65,7 +65,7 @@ def test_of_two_resumes_in_one_process_the_winner_is_left_alone(log: Log) -> Non
     async def main() -> list[Any]:
         first = asyncio.ensure_future(loop.run(task))
         await asyncio.sleep(0.03)
-        (run_id,) = log.runs()
+        (run_id,) = log.ids()
         return await asyncio.gather(first, loop.resume(run_id, task), return_exceptions=True)
 
     lost, won = asyncio.run(main())
@@ -129,7 +129,7 @@ def test_new_checks_look_at_an_answer_that_was_being_judged(log: Log) -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.run_now(Task("x", checks=[Judge("Good.")]))
     task = Task("x", checks=[lambda answer: "always bad", Judge("Good.")])
-    run = Loop(Scripted([ACCEPT]), log=log).resume_now(log.runs()[0], task)
+    run = Loop(Scripted([ACCEPT]), log=log).resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.rejected
     assert not run.verified
 
@@ -411,7 +411,7 @@ def test_a_call_that_was_under_way_is_presumed_spent(log: Log) -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.run_now(task)
     again = Loop(Scripted(["ok"], name="torn"), policies=[Budget(usd=15)], log=log)
-    run = again.resume_now(log.runs()[0], task)
+    run = again.resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.exhausted
     assert run.possible_cost == 10
     assert "10.000000 presumed" in run.why
@@ -430,7 +430,7 @@ def test_an_unsafe_call_in_doubt_is_not_made_again(log: Log) -> None:
     loop = Loop(Scripted([ToolCall("1", "pay", {"euros": 5}), "ok"]), log=log)
     with pytest.raises(KeyboardInterrupt):
         loop.run_now(task)
-    run = loop.resume_now(log.runs()[0], task)
+    run = loop.resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.waiting
     assert 'The process ended while pay({"euros":5}) was under way.' in run.why
     log.answer(run.run_id, "happened", note="The bank says so.")

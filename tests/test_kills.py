@@ -18,7 +18,7 @@ from loopwright.run import Run
 def answer(folder: Path) -> None:
     """Answer what the run asks, truthfully: whoever answers has looked outside."""
     log = Log(folder / "runs.db")
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     for question in log.questions(run_id):
         if question.purpose == "approval":
             log.answer(run_id, "approve", question=question.id)
@@ -35,7 +35,7 @@ def finished(folder: Path) -> Run:
     for _ in range(6):
         assert forked(carry, folder) == 0
         log = Log(folder / "runs.db")
-        run = log.run(log.runs()[0])
+        run = log.run(log.ids()[0])
         log.close()
         if run.outcome is not Outcome.waiting:
             return run
@@ -115,7 +115,7 @@ def test_killed_after_every_event(tmp_path: Path, event: int) -> None:
     while status == 0:
         answer(tmp_path)
         log = Log(tmp_path / "runs.db")
-        (run_id,) = log.runs()
+        (run_id,) = log.ids()
         outcome = log.run(run_id).outcome
         log.close()
         if outcome is Outcome.accepted:
@@ -141,7 +141,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert forked(watched, tmp_path, 2, None) == -signal.SIGKILL
     for event in range(3, LONGEST + 20):
         log = Log(tmp_path / "runs.db")
-        (run_id,) = log.runs()
+        (run_id,) = log.ids()
         if log.run(run_id).outcome is Outcome.waiting:
             answer(tmp_path)
         log.close()
@@ -167,7 +167,7 @@ def test_of_two_processes_one_goes_on_and_the_other_stops_before_it_acts(tmp_pat
     assert ended(second) == 0
     assert ended(first) == TAKEN
     log = Log(tmp_path / "runs.db")
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     told = (tmp_path / "told").read_text()
     assert told.startswith(f"run {run_id} was carried on by ")
     assert f"process {second.pid} (" in told

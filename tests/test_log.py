@@ -29,7 +29,7 @@ def append(log: Log, seq: int, *events: Started | Ended) -> None:
 def test_what_is_appended_comes_back(log: Log) -> None:
     append(log, 0, BEGIN, Ended(2.0, Outcome.stopped, "é" * 2000))
     assert log.events("r") == [BEGIN, Ended(2.0, Outcome.stopped, "é" * 2000)]
-    assert log.runs() == ["r"]
+    assert log.ids() == ["r"]
 
 
 @pytest.mark.parametrize("table", ["events", "parts", "answers"])
@@ -160,7 +160,7 @@ def test_a_full_disk_stops_the_run_before_the_next_act(log: Log) -> None:
     loop = Loop(answers, policies=[Retry(times=20)], log=log)
     with pytest.raises(LogError, match="cannot be written: database or disk is full"):
         loop.run_now(Task("Go on.", checks=[lambda answer: "Again."]))
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     before = len(log.events(run_id))
     log.connection.execute("pragma max_page_count = 100000")
     task = Task("Go on.", checks=[lambda answer: "Again." if len(answer) > 2 else None])
@@ -270,7 +270,7 @@ def test_one_that_cannot_be_written_does_not_spoil_the_group(log: Log) -> None:
     refused, written = asyncio.run(both())
     assert isinstance(refused, RunTaken)
     assert isinstance(written, list)
-    assert log.runs() == ["r", "s"]
+    assert log.ids() == ["r", "s"]
 
 
 @tool(effect="read")

@@ -325,7 +325,7 @@ def test_a_tool_that_wants_out_gets_out_and_the_run_can_be_resumed(
     loop = Loop(Scripted([[ToolCall("1", "leave")], "ok"]), log=log)
     with pytest.raises(error):
         loop.run_now(task)
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     assert log.run(run_id).outcome is Outcome.cancelled
     assert loop.resume_now(run_id, task).output == "ok"
 
@@ -343,7 +343,7 @@ def test_cancelling_is_written_down_and_passed_on(log: Log) -> None:
             await running
 
     asyncio.run(main())
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     run = log.run(run_id)
     assert (run.outcome, run.why) == (Outcome.cancelled, "CancelledError")
     resumed = Loop(Scripted(["ok"]), log=log).resume_now(run_id, Task("x"))
@@ -400,7 +400,7 @@ def test_leaving_in_the_middle_can_be_resumed(log: Log) -> None:
         await steps.aclose()
 
     asyncio.run(main())
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     assert log.run(run_id).outcome is Outcome.cancelled
     assert loop.resume_now(run_id, task).output == "ok"
 
@@ -445,7 +445,7 @@ def test_an_error_in_one_of_many_stops_the_others_and_comes_out_as_it_is(log: Lo
     loop = Loop(Scripted(model), log=log)
     with pytest.raises(RealCallForbidden, match="no"):
         loop.map_now(Task("{n}"), [{"n": n} for n in range(9)], at_once=4)
-    outcomes = [log.run(run_id).outcome for run_id in log.runs()]
+    outcomes = [log.run(run_id).outcome for run_id in log.ids()]
     assert outcomes.count(Outcome.cancelled) == 4
     assert len(outcomes) == 4
 
@@ -461,7 +461,7 @@ def test_ctrl_c_reaches_a_run_in_a_thread_of_its_own(log: Log) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _as_in_a_notebook(main())
-    (run_id,) = log.runs()
+    (run_id,) = log.ids()
     assert log.run(run_id).outcome is Outcome.cancelled
 
 

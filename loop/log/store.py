@@ -190,7 +190,7 @@ class Log:
             query = "select 1 from events where run = ? limit 1"
             return self.connection.execute(query, (run,)).fetchone() is not None
 
-    def runs(self) -> list[str]:
+    def ids(self) -> list[str]:
         """The ids of all runs, oldest first."""
         with self._writing.lock:
             return [run for (run,) in self.connection.execute(_RUNS)]

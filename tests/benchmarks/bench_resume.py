@@ -29,7 +29,7 @@ def _cut(path: Path) -> str:
     """Make the file; the id of the run in it."""
     with closing(Log(path, "process")) as log:
         asyncio.run(_broken_off(log))
-        return log.runs()[0]
+        return log.ids()[0]
 
 
 def _copied(cut: Path, numbered: Iterator[Path]) -> Path:

@@ -53,7 +53,7 @@ def test_the_child_is_a_run_of_its_own_in_the_same_log(log: Log) -> None:
     run = Loop(boss("Done."), log=log).run_now(Task("A poem.", tools=[agent]))
     assert run.outcome is Outcome.accepted
     assert run.cost == Decimal("0.05")
-    first, child = log.runs()
+    first, child = log.ids()
     assert (first, log.run(child).parent) == (run.run_id, run.run_id)
     assert log.run(child).cost == Decimal("0.05")
     results = [m.blocks[0] for m in run.messages if m.role == "user"][1:]
@@ -65,7 +65,7 @@ def test_the_slice_is_reserved_before_the_child_begins(log: Log) -> None:
     run = Loop(boss("Done."), policies=[Budget(usd="0.4")], log=log).run_now(
         Task("A poem.", tools=[agent])
     )
-    assert len(log.runs()) == 1
+    assert len(log.ids()) == 1
     refused = [decided for decided in run.decisions if decided.policy == "Budget"]
     assert "the limit of 0.4 USD could be passed" in refused[0].decision.why  # type: ignore[union-attr]
 
@@ -74,7 +74,7 @@ def test_a_child_cannot_overspend(log: Log) -> None:
     greedy = paid([said("", 40)] * 100)
     agent = poet(greedy, "0.3", policies=[Retry(times=99, backoff=0), Budget(usd=1000)])
     run = Loop(boss("Done."), log=log).run_now(Task("A poem.", tools=[agent]))
-    child = log.run(log.runs()[1])
+    child = log.run(log.ids()[1])
     assert child.outcome is Outcome.exhausted
     assert run.spent.settled == child.spent.at_most <= 300_000_000
     assert "limit of 0.3 USD" in child.why
@@ -134,13 +134,13 @@ def test_a_child_cannot_outrank_its_parent(log: Log) -> None:
     task = Task("A poem.", tools=[agent])
     loop = Loop(boss("Done."), policies=[Approve("send")], log=log)
     run = loop.run_now(task)
-    child = log.runs()[1]
+    child = log.ids()[1]
     assert (run.outcome, sent) == (Outcome.waiting, [])
     assert run.why.startswith(f"run {child} asks: May send be called")
     loop.answer(child, "approve", by="Ada")
     run = loop.resume_now(run.run_id, task)
     assert (run.outcome, sent) == (Outcome.accepted, ["Ada"])
-    assert len(log.runs()) == 2
+    assert len(log.ids()) == 2
 
 
 def sender(sent: list[str]) -> Delegate:
@@ -184,7 +184,7 @@ def test_a_policy_that_would_switch_silences_none_below_it(log: Log) -> None:
     set_price("boss:other", 0, 0)
     run = loop.run_now(Task("A poem.", tools=[sender(sent)]))
     assert (run.outcome, sent) == (Outcome.waiting, [])
-    assert log.run(log.runs()[1]).models == ("poet:poet",)
+    assert log.run(log.ids()[1]).models == ("poet:poet",)
 
 
 def test_what_the_calling_run_puts_off_is_put_off_here(log: Log) -> None:
@@ -228,7 +228,7 @@ def test_several_children_at_once_stand_under_one_budget(log: Log) -> None:
         Task("Poems.", tools=[agent])
     )
     assert run.outcome is Outcome.accepted
-    assert len(log.runs()) == 3
+    assert len(log.ids()) == 3
     results: Any = run.messages[2].blocks
     assert [r.error for r in results] == [False, False, True, True]
     assert "the limit of 1 USD could be passed" in results[3].content
@@ -252,7 +252,7 @@ def test_delegates_can_delegate(log: Log) -> None:
     )
     model = Scripted([ToolCall("1", "write", {"what": "it"}), "Done."], name="boss")
     run = Loop(model, log=log).run_now(Task("A book.", tools=[middle]))
-    grandparent, parent, child = log.runs()
+    grandparent, parent, child = log.ids()
     assert (log.run(child).parent, log.run(parent).parent) == (parent, grandparent)
     assert run.cost == log.run(parent).cost == log.run(child).cost == Decimal("0.01")
 
@@ -306,9 +306,9 @@ def test_what_children_did_is_undone_when_the_calling_run_ends_badly(log: Log) -
     run = Loop(filling(), log=log).run_now(shelf.task(lambda answer: "No."))
     assert run.outcome is Outcome.rejected
     assert (shelf.books, shelf.taken) == ([], ["a", "b"])
-    assert [log.run(each).outcome for each in log.runs()] == [Outcome.rejected] * 3
+    assert [log.run(each).outcome for each in log.ids()] == [Outcome.rejected] * 3
     why = "the calling run ended as rejected"
-    assert [log.run(each).why for each in log.runs()[1:]] == [why, why]
+    assert [log.run(each).why for each in log.ids()[1:]] == [why, why]
     assert not run.not_undone
 
 
@@ -326,8 +326,8 @@ def test_the_undoing_of_a_grandchild_is_resumed_after_a_crash(log: Log) -> None:
     with pytest.raises(Crash):
         loop.run_now(task)
     with pytest.raises(Crash):
-        loop.resume_now(log.runs()[0], task)
-    run = loop.resume_now(log.runs()[0], task)
+        loop.resume_now(log.ids()[0], task)
+    run = loop.resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.rejected
     assert (shelf.books, shelf.taken) == ([], ["a", "b"])
 
@@ -338,10 +338,10 @@ def test_an_undoing_of_a_grandchild_that_is_in_doubt_is_asked_about(log: Log) ->
     loop = Loop(filling(), log=log)
     with pytest.raises(Crash):
         loop.run_now(task)
-    run = loop.resume_now(log.runs()[0], task)
+    run = loop.resume_now(log.ids()[0], task)
     assert (run.outcome, sorted(shelf.books)) == (Outcome.waiting, ["a", "b"])
     assert "Did it happen?" in run.why
-    loop.answer(log.runs()[2], "did not happen", by="Ada")
+    loop.answer(log.ids()[2], "did not happen", by="Ada")
     run = loop.resume_now(run.run_id, task)
     assert (run.outcome, shelf.taken) == (Outcome.rejected, ["a", "b"])
 
@@ -373,9 +373,9 @@ def test_a_child_is_cancelled_with_its_parent_and_goes_on_with_it(log: Log) -> N
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(cancelled())
-    assert [log.run(each).outcome for each in log.runs()] == [Outcome.cancelled] * 2
-    assert loop.resume_now(log.runs()[0], task).outcome is Outcome.accepted
-    assert [log.run(each).outcome for each in log.runs()] == [Outcome.accepted] * 2
+    assert [log.run(each).outcome for each in log.ids()] == [Outcome.cancelled] * 2
+    assert loop.resume_now(log.ids()[0], task).outcome is Outcome.accepted
+    assert [log.run(each).outcome for each in log.ids()] == [Outcome.accepted] * 2
 
 
 def test_a_crash_in_a_grandchild_resumes_the_grandchild_and_nothing_else(log: Log) -> None:
@@ -396,10 +396,10 @@ def test_a_crash_in_a_grandchild_resumes_the_grandchild_and_nothing_else(log: Lo
     loop = Loop(Scripted(_once("write", {"what": "it"}), name="boss"), log=log)
     with pytest.raises(Crash):
         loop.run_now(task)
-    run = loop.resume_now(log.runs()[0], task)
+    run = loop.resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.accepted
-    assert len(log.runs()) == 3
-    assert [len(log.events(each)) > 4 for each in log.runs()] == [True] * 3
+    assert len(log.ids()) == 3
+    assert [len(log.events(each)) > 4 for each in log.ids()] == [True] * 3
     models = [row["model"] for row in log.db.query("select model from model_calls")]
     assert (models.count("boss:boss"), models.count("writer:writer")) == (2, 2)
     assert asked == ["child", "child"]
@@ -426,10 +426,10 @@ def test_parallel_children_go_on_after_a_crash_within_their_own_slices(log: Log)
     task, loop = Task("Two poems.", tools=[agent]), Loop(model, log=log)
     with pytest.raises(Crash):
         loop.run_now(task)
-    run = loop.resume_now(log.runs()[0], task)
+    run = loop.resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.accepted
     assert not [one for one in run.decisions if one.policy == "Budget"]
-    assert run.spent.settled == sum(log.run(child).spent.at_most for child in log.runs()[1:])
+    assert run.spent.settled == sum(log.run(child).spent.at_most for child in log.ids()[1:])
 
 
 def test_a_parent_is_taken_back_while_its_child_waits(log: Log) -> None:

@@ -20,7 +20,7 @@ LAST = 10
 def check(folder: Path, spare: int) -> None:
     """The grandchild went on, and nobody else did anything twice; `spare` calls were lost."""
     log = Log(folder / "runs.db")
-    old, middle, young = (log.run(each) for each in log.runs())
+    old, middle, young = (log.run(each) for each in log.ids())
     assert (middle.parent, young.parent) == (old.run_id, middle.run_id)
     assert {run.outcome for run in (old, middle, young)} == {Outcome.accepted}
     assert old.output_data == "grandmother is done."
@@ -39,10 +39,10 @@ def test_uninterrupted(tmp_path: Path) -> None:
     assert forked(generations, tmp_path) == 0
     check(tmp_path, 0)
     log = Log(tmp_path / "runs.db")
-    assert [log.run(each).seq for each in log.runs()] == [LAST] * 3
-    returned = [e for each in log.runs() for e in log.run(each).events if isinstance(e, Returned)]
+    assert [log.run(each).seq for each in log.ids()] == [LAST] * 3
+    returned = [e for each in log.ids() for e in log.run(each).events if isinstance(e, Returned)]
     asked = sum(e.cost.high for e in returned if isinstance(e.result, Reply))
-    assert log.run(log.runs()[0]).spent.at_most == asked
+    assert log.run(log.ids()[0]).spent.at_most == asked
     log.close()
 
 

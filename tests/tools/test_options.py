@@ -227,7 +227,7 @@ def test_a_reconcile_that_fails_leaves_it_to_a_person(log: Log) -> None:
     loop = Loop(calls("pay", {"amount": 1}), log=log)
     with pytest.raises(Crash):
         loop.run_now(task)
-    run = loop.resume_now(log.runs()[0], task)
+    run = loop.resume_now(log.ids()[0], task)
     assert run.outcome is Outcome.waiting
     assert "Did it happen?" in run.why
 

@@ -63,7 +63,7 @@ def test_the_work_goes_along_the_edges(log: Log) -> None:
     assert called(run) == ["planner", "coder", "reviewer", "coder", "reviewer", "tester"]
     second = [e.call for e in run.events if isinstance(e, Intended)][7]
     assert "\n\n[reviewer] It has no body.\n\n" in second.arguments["message"]  # type: ignore[union-attr]
-    assert len(log.runs()) == 7
+    assert len(log.ids()) == 7
 
 
 def test_a_hand_off_outside_of_the_table_is_refused_and_told(log: Log) -> None:
@@ -168,7 +168,7 @@ def test_a_team_can_be_an_agent_of_another_loop(log: Log) -> None:
     boss = Scripted([ToolCall("1", "shop", {"what": "add"}), "Delivered."], name="boss")
     run = Loop(boss, log=log).run_now(Task("Have it written.", tools=[shop]))
     assert run.output == "Delivered."
-    assert len(log.runs()) == 8
+    assert len(log.ids()) == 8
 
 
 def test_rounds_are_capped(log: Log) -> None:
