@@ -24,6 +24,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import attrs
 
 from loopwright.errors import BadInput
+from loopwright.written import writer
 
 Plain = Any
 """What `json` can hold."""
@@ -71,9 +72,7 @@ def decode(text: str, part: Callable[[str], str] | None = None) -> Plain:
     return _untagged(data, part) if '"$' in text else data
 
 
-_dumps = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda value: fields(value)
-).encode
+_dumps = writer(lambda value: fields(value), nan=False)
 
 
 def canonical(data: Plain) -> str:
@@ -128,31 +127,33 @@ def fields(value: Any) -> dict[str, Any]:
     """The fields of a frozen value that have not their default, as they are."""
     kind: Any = type(value)
     try:
-        tag, needed, names, defaults, get = _form(kind)
+        always, needed, names, defaults, get = _form(kind)
     except attrs.exceptions.NotAnAttrsClassError:
         raise TypeError(f"a {type(value).__name__}") from None
-    data: dict[str, Any] = {"is": tag} if tag else {}
-    for name in needed:
-        data[name] = getattr(value, name)
-    for name, default, held in zip(names, defaults, get(value), strict=True):
-        if held is not default and held != default:
-            data[name] = held
+    data = always | {name: getattr(value, name) for name in needed}
+    if names:
+        for name, default, held in zip(names, defaults, get(value)):  # noqa: B905
+            if held is not default and held != default:
+                data[name] = held
     return data
 
 
-Form = tuple[str, tuple[str, ...], tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]]
+Form = tuple[
+    dict[str, Any], tuple[str, ...], tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]
+]
 
 
 @cache
 def _form(kind: Any) -> Form:
     """Of an attrs class: its tag, the fields without a default, those with, and a getter."""
     given = attrs.fields(kind)
+    tag = {"is": _tag(kind)} if _tag(kind) else {}
     needed = tuple(field.name for field in given if field.default is attrs.NOTHING)
     names = tuple(field.name for field in given if field.default is not attrs.NOTHING)
     defaults = tuple(_default(field.default) for field in given if field.name in names)
     if len(names) < 2:
-        return _tag(kind), needed, names, defaults, lambda held: [getattr(held, n) for n in names]
-    return _tag(kind), needed, names, defaults, attrgetter(*names)
+        return tag, needed, names, defaults, lambda held: [getattr(held, n) for n in names]
+    return tag, needed, names, defaults, attrgetter(*names)
 
 
 def _default(default: Any) -> Any:

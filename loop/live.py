@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from loopwright.calls import Failure, ModelCall, Reply
+from loopwright.deadline import Alarm, within
 from loopwright.events import Event
 from loopwright.port import Port
 from loopwright.run import Run
@@ -51,8 +52,9 @@ class Live(Port):
     ) -> Any:
         name = tool.spec.name
         if tool.asynchronous:
-            working = asyncio.ensure_future(tool.function(*args, **kwargs))
-            return await _outcome(name, working, seconds)
+            bell = _Bell()
+            working = asyncio.ensure_future(_rung(bell, tool.function, args, kwargs))
+            return await _outcome(name, working, seconds, bell)
         ends = time.monotonic() + seconds
         value = await _outcome(name, threaded(lambda: tool.function(*args, **kwargs)), seconds)
         if isawaitable(value):  # a plain function around an asynchronous one
@@ -63,7 +65,7 @@ class Live(Port):
     async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
         seconds = timeout(run, call)
         try:
-            async with asyncio.timeout(seconds + GRACE):  # the provider's own comes first
+            with within(seconds + GRACE):  # the provider's own comes first
                 return await super().model_call(run, call)
         except TimeoutError:
             return Failure("timeout", f"no answer in {seconds:.4g} s", may_resend=True)
@@ -86,10 +88,33 @@ def _slot(tool: Tool) -> AbstractAsyncContextManager[None]:
     return slots.setdefault((tool.spec.name, most), asyncio.Semaphore(most))
 
 
-async def _outcome(name: str, working: "asyncio.Future[Any]", seconds: float) -> Any:
+class _Bell:
+    """Rings when the work is done, or when it has taken too long."""
+
+    def __init__(self) -> None:
+        self.rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ring(self, _: object = None) -> None:
+        if not self.rung.done():
+            self.rung.set_result(None)
+
+
+async def _rung(
+    bell: _Bell, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Ring when the function is done: a turn of the event loop sooner than a callback would."""
+    try:
+        return await function(*args, **kwargs)
+    finally:
+        bell.ring()
+
+
+async def _outcome(
+    name: str, working: "asyncio.Future[Any]", seconds: float, bell: _Bell | None = None
+) -> Any:
     """What the work gives, or the failure that it did not end in time."""
     try:
-        await _ended(working, seconds)
+        await _ended(working, seconds, bell)
     except asyncio.CancelledError:
         await _cancelled(working)
         raise
@@ -107,22 +132,17 @@ async def _outcome(name: str, working: "asyncio.Future[Any]", seconds: float) ->
     return Failure("timeout", f"{name} did not finish in {seconds:g} s: {end}")
 
 
-async def _ended(working: "asyncio.Future[Any]", seconds: float) -> None:
+async def _ended(working: "asyncio.Future[Any]", seconds: float, bell: _Bell | None) -> None:
     """Wait until the work is done, or so many seconds: `asyncio.wait` in half the time."""
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    working.add_done_callback(wake)
-    timer = loop.call_later(seconds, wake)
+    if bell is None:
+        bell = _Bell()
+        working.add_done_callback(bell.ring)
+    alarm = Alarm(seconds, bell.ring)
     try:
-        await waiter
+        await bell.rung
     finally:
-        timer.cancel()
-        working.remove_done_callback(wake)
+        alarm.off()
+        working.remove_done_callback(bell.ring)
 
 
 async def _cancelled(working: "asyncio.Future[Any]") -> bool:

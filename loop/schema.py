@@ -13,8 +13,10 @@ from loopwright import mismatch
 from loopwright.errors import BadInput, Mismatch
 from loopwright.forms import CONFIG, Form, Reading, no_data, title_of
 from loopwright.keys import Key
+from loopwright.written import writer
 
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\r?\n(.*?)\s*```\s*", re.DOTALL | re.IGNORECASE)
+_written = writer(nan=False, ascii=True)
 _LEFT_OUT = ("title", "discriminator")
 _NAMED = ("properties", "$defs", "patternProperties")
 _VERBATIM = ("default", "const", "enum", "examples")
@@ -67,7 +69,7 @@ class Schema:
         from pydantic import ValidationError
 
         try:
-            return self._adapter.validate_json(json.dumps(data, allow_nan=False), strict=True)
+            return self._adapter.validate_json(_written(data), strict=True)
         except ValidationError as error:
             raise Mismatch(mismatch.told(error.errors(include_url=False))) from None
         except (ValueError, TypeError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """What the options of a call ask of a provider that has its own price: tier, place, extras."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
@@ -65,16 +66,28 @@ def terms(provider: str, options: Options, max_tokens: int) -> Terms:
     >>> terms("openai", Options(extra={"openai": {"service_tier": "flex"}}), 100)
     Terms(tier='flex', output=100, input=23, percent=100, long=False, unbounded='')
     """
-    extra = options.extra.get(provider, {})
-    written = strict.dumps(extra) if extra else ""
+    extra = options.extra.get(provider)
+    if not extra:
+        return _plain(provider, options.tier, max_tokens)
+    written = strict.dumps(extra)
     return Terms(
-        tier=_tier(extra, options.tier if options.tier in TIERS.get(vendor(provider), ()) else ""),
+        tier=_tier(extra, _asked_tier(provider, options.tier)),
         output=_output(extra, max_tokens),
         input=len(written.encode(errors="replace")),
         percent=percent(provider, extra.get("inference_geo")),
         long='"ttl":' in written,
         unbounded=next(filter(None, (_unbounded(key, extra[key]) for key in extra)), ""),
     )
+
+
+@lru_cache(maxsize=1024)
+def _plain(provider: str, tier: str, max_tokens: int) -> Terms:
+    """What a call without extras is asked at; most are such calls."""
+    return Terms(_asked_tier(provider, tier), max_tokens)
+
+
+def _asked_tier(provider: str, tier: str) -> str:
+    return tier if tier in TIERS.get(vendor(provider), ()) else ""
 
 
 def percent(provider: str, place: Any) -> int:

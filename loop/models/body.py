@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopwright.calls import Media, Request, Sent
-from loopwright.models import prefix, strict
 from loopwright.models.history import Histories
+from loopwright.models.prefix import Head
 
 
 def written(
@@ -18,14 +18,14 @@ def written(
     before the conversation, for wires that have no field for it. Half of a surrogate pair, which
     has no UTF-8, becomes a question mark.
     """
-    extra = request.options.extra.get(histories.wire.provider, {})
-    texts = {key: strict.dumps(value) for key, value in merged(fields, extra).items()}
-    texts.pop(name, None)
-    first = "" if system is None else strict.dumps(system)
-    turns, sent = histories.written(request, prefix.parts(texts, first))
-    texts[name] = f"[{','.join([first, *turns] if first else turns)}]"
-    said = ",".join(f"{strict.dumps(key)}:{text}" for key, text in texts.items())
-    return f"{{{said}}}".encode(errors="replace"), sent
+    extra = request.options.extra.get(histories.wire.provider)
+    if extra:  # what a user holds may change: it is written anew each time
+        fields = {key: held for key, held in merged(fields, extra).items() if key != name}
+    head = Head.of(fields, system) if extra else histories.head(fields, system)
+    turns, sent = histories.written(request, head.parts)
+    said = [head.first, *turns] if head.first else turns
+    text = f'{{{head.text},"{name}":[{",".join(said)}]}}'
+    return text.encode(errors="replace"), sent
 
 
 def merged(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

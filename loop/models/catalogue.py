@@ -37,6 +37,9 @@ class _Priced:
     always: bool = False
 
 
+_FREE_OF_CHARGE = _Priced((FREE,), "", always=True)
+
+
 def quote(model: str, input_tokens_bound: int, max_tokens: int, options: Options = _PLAIN) -> Quote:
     """What one call to `model` (``"provider:model"``) may cost if it is asked with `options`.
 
@@ -60,6 +63,8 @@ def quote(model: str, input_tokens_bound: int, max_tokens: int, options: Options
             f"the cost of a call to {model!r} has no bound: its extras ask for {terms.unbounded!r}"
         )
     into, out = input_tokens_bound + terms.input, terms.output
+    if found is _FREE_OF_CHARGE:
+        return Quote(0, 0, into + out)
     prices = _served_by(model, found, terms.tier)
     high = max(price.highest(into, out, terms.long) for price in prices)
     return Quote(0, _nano(high, terms.percent), into + out)
@@ -73,7 +78,7 @@ def cost(model: str, served_model: str, usage: Usage | None, tier: str = "") -> 
     the books has to presume the quote. Raises `BadInput` if nobody knows the price.
     """
     priced = _served(model, served_model)
-    if usage is None:
+    if usage is None or priced is _FREE_OF_CHARGE:
         return Cost(0, 0, priced.table)
     provider = vendor(model.partition(":")[0])
     percent = asked.percent(provider, usage.raw.get("inference_geo"))
@@ -159,7 +164,7 @@ def _look_up(model: str) -> _Priced | None:
         return _Priced(_set[model], f"set_price {numbers}", always=True)
     provider, _, name = model.partition(":")
     if provider in _free:
-        return _Priced((FREE,), "", always=True)
+        return _FREE_OF_CHARGE
     # Prices change at a given hour, and a process may run for weeks.
     return _listed(provider, name, int(time.time() // 3600))
 

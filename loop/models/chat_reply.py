@@ -113,7 +113,9 @@ class Assembly:
         for choice in event.get("choices") or ():
             if choice.get("index") in (0, None):
                 self._choose(choice)
-        error = failures.error_in(event) or failures.error_in(event.get("x_groq"))
+        error = failures.error_in(event)
+        if error is None and "x_groq" in event:
+            error = failures.error_in(event["x_groq"])
         if error is not None:
             self._error, self.done = error, True
         elif not event.get("choices") and self._finish and self._counted:
@@ -128,10 +130,13 @@ class Assembly:
 
     def _count(self, event: Mapping[str, Any]) -> None:
         groq = event.get("x_groq")
-        said = [event.get("usage"), groq.get("usage") if isinstance(groq, Mapping) else None]
-        self._counted = next((one for one in said if isinstance(one, dict) and one), self._counted)
+        beside = groq.get("usage") if isinstance(groq, Mapping) else None
+        for said in (beside, event.get("usage")):
+            if said and isinstance(said, dict):
+                self._counted = said
         for key in ("model", "service_tier"):
-            self._told[key] = str(event.get(key) or self._told.get(key, ""))
+            if told := event.get(key):
+                self._told[key] = str(told)
 
     def _choose(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta")
@@ -161,12 +166,12 @@ class Assembly:
                 self._message[key] = _grown(self._message.get(key), said[key])
 
     def _think(self, said: Mapping[str, Any]) -> None:
-        thought = [said[key] for key in _THOUGHTS if said.get(key)]
-        for key in _THOUGHTS:
-            if said.get(key):
-                self._message[key] = _grown(self._message.get(key), said[key])
+        thought = {key: said[key] for key in _THOUGHTS if said.get(key)}
+        for key, piece in thought.items():
+            self._message[key] = _grown(self._message.get(key), piece)
         if thought:
-            self._show("thinking", next((one for one in thought if isinstance(one, str)), ""))
+            words = (one for one in thought.values() if isinstance(one, str))
+            self._show("thinking", next(words, ""))
 
     def _add(self, part: Mapping[str, Any]) -> None:
         """A piece of the content: words go on where words were."""

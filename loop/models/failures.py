@@ -261,10 +261,9 @@ def error_in(value: Any) -> Mapping[str, Any] | None:
         return {"message": error, "code": value.get("code")}
     if isinstance(error, Mapping) and error:
         return error
-    shapes = ({"message", "code"}, {"message", "request_id"}, {"detail"})
-    bare = value.get("type") == "error" or value.get("object") == "error"
-    bare = bare or any(shape <= value.keys() for shape in shapes)
-    return value if bare else None
+    if value.get("type") == "error" or value.get("object") == "error" or "detail" in value:
+        return value
+    return value if "message" in value and ("code" in value or "request_id" in value) else None
 
 
 def _summary(body: str, headers: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ the whole of it.
 import operator
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -26,7 +27,7 @@ from loopwright.calls import (
 )
 from loopwright.models import legal, strict
 from loopwright.models.legal import Turn, Wire
-from loopwright.models.prefix import Running, differing, digest
+from loopwright.models.prefix import Head, Running, differing, digest
 
 _KEPT = 128
 """Conversations that are remembered; one of 200 turns takes some 60 kB."""
@@ -67,6 +68,7 @@ class Conversation:
         self._number = 0
         self._blocks: list[Block] = []
         self._calls: Sequence[tuple[ToolCall, str]] = ()
+        self._asked: tuple[Turn, str] | None = None
         self._ids: set[str] = set()
         self._told: dict[str, bool] = {}
 
@@ -93,6 +95,7 @@ class Conversation:
         else:
             self._close()
             self._role, self._blocks, self._number = message.role, blocks, number
+        self._asked = None
 
     def _sendable(self, message: Message) -> list[Block]:
         number, kept = len(self.messages), list[Block]()
@@ -114,16 +117,20 @@ class Conversation:
         for repair in repairs:
             self._told.setdefault(f"{where}: {repair}", False)
 
-    def _turn(self, last: bool) -> Turn:
+    def _turn(self, last: bool) -> tuple[Turn, str]:
+        """The turn as it is so far, and as it is written. A user's is the same, last or not."""
         if self._role == "assistant":
-            return legal.model_turn(self._blocks, self._wire, self._ids, last)
-        return legal.user_turn(self._blocks, self._calls)
+            turn = legal.model_turn(self._blocks, self._wire, self._ids, last)
+            return turn, self._write(turn)
+        if self._asked is None:
+            turn = legal.user_turn(self._blocks, self._calls)
+            self._asked = turn, self._write(turn)
+        return self._asked
 
     def _close(self) -> None:
         """Another role speaks: the turn is over."""
         if self._role:
-            turn = self._turn(last=False)
-            text = self._write(turn)
+            turn, text = self._turn(last=False)
             self._written.append(text)
             self.closed.add(text)
             self._ids |= turn.ids
@@ -138,8 +145,8 @@ class Conversation:
         if not self._role:
             self._note("the user says nothing first", legal.GO_ON)
             return [self._wire.write("user", [Text(legal.GO_ON)])]
-        turn = self._turn(last=True)
-        turns = [*self._written, self._write(turn)]
+        turn, text = self._turn(last=True)
+        turns = [*self._written, text]
         if turn.calls:
             turns.append(self._write(legal.user_turn((), turn.calls)))
         elif turn.role == "assistant" and self._wire.user_last and not self._waits(turn):
@@ -173,6 +180,7 @@ class Histories:
         self.wire = wire
         self._seals = Seals()
         self._kept: OrderedDict[int, _Last] = OrderedDict()
+        self._head: Head | None = None
 
     def written(self, request: Request, parts: Mapping[str, str]) -> tuple[list[str], Sent]:
         """The turns of `request`, each as elements of a JSON list, and what sending them means.
@@ -194,6 +202,13 @@ class Histories:
             self._kept.popitem(last=False)
         turns, prefix = conversation.written(), conversation.closed.after(parts)
         return turns, Sent(prefix, changed, conversation.news())
+
+    def head(self, fields: Mapping[str, Any], system: Any) -> Head:
+        """What stands before the conversation. Most calls say there what the last one said."""
+        last = self._head
+        if last is None or last.fields != fields or last.system != system:
+            last = self._head = Head.of(fields, system)
+        return last
 
     def learn(self, result: Reply | Failure) -> None:
         """Remember the signed blocks of a reply as they came."""

@@ -4,6 +4,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import frozen
+
+from loopwright.models import strict
+
 _ASIDE = frozenset(
     (
         "stream",
@@ -37,6 +41,30 @@ def parts(fields: Mapping[str, str], system: str = "") -> dict[str, str]:
     said = system + "".join(fields.get(key, "") for key in _SYSTEM)
     found = {"model": fields.get("model", ""), "tools": fields.get("tools", ""), "system": said}
     return {name: digest(text) for name, text in {**found, "options": ",".join(options)}.items()}
+
+
+@frozen
+class Head:
+    """What stands before a conversation: `text` holds the other fields of the body as JSON, `first`
+    an element before the messages, `parts` are the digests of both.
+
+    >>> Head.of({"model": "m", "stream": True}, None).text
+    '"model":"m","stream":true'
+    """
+
+    fields: Mapping[str, Any]
+    system: Any
+    text: str
+    first: str
+    parts: Mapping[str, str]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], system: Any) -> "Head":
+        """The head with these `fields`, and `system` as the first message if there is one."""
+        texts = {key: strict.dumps(value) for key, value in fields.items()}
+        first = "" if system is None else strict.dumps(system)
+        text = ",".join(f"{strict.dumps(key)}:{text}" for key, text in texts.items())
+        return cls(fields, system, text, first, parts(texts, first))
 
 
 def digest(text: str) -> str:

@@ -68,10 +68,14 @@ class Price:
         Long-lived cache entries, the dearest of all, count only if they are asked for.
         """
         written = self.cache_write_long if long else self.cache_write_short
-        rates = (self.input, self.cache_read, self.cache_write_short, written)
-        into = max(rate.highest(input_tokens) for rate in rates)
-        said = (self.output_visible, self.output_reasoning)
-        out = max(rate.highest(input_tokens) for rate in said)
+        into = max(
+            self.input.highest(input_tokens),
+            self.cache_read.highest(input_tokens),
+            self.cache_write_short.highest(input_tokens),
+            written.highest(input_tokens),
+        )
+        visible = self.output_visible.highest(input_tokens)
+        out = max(visible, self.output_reasoning.highest(input_tokens))
         return into * input_tokens + out * output_tokens
 
     def times(self, factor: int, tier: str) -> "Price":

@@ -17,6 +17,7 @@ import httpx2
 from attrs import evolve
 
 from loopwright.calls import Failure, Reply, Usage
+from loopwright.deadline import within
 from loopwright.errors import BadInput
 from loopwright.models import failures, strict
 from loopwright.models.sse import LARGEST, Events, Malformed, TooLong
@@ -219,7 +220,7 @@ async def ask(
     """
     ensure_allowed(client.base_url)
     try:
-        async with asyncio.timeout(timeout):
+        with within(timeout):
             result = await _asked(client, path, body, timeout, assembly, options)
     except TimeoutError:
         said = f"no complete answer within {timeout:g} s"
@@ -257,28 +258,26 @@ async def _asked(
             **options,
         },
     )
+    first = None
     try:
-        result = await _answer(response, assembly, begun)
+        if _plain(response.headers):
+            result = _at_once(await _text(response), assembly, response.headers)
+        else:
+            first = await _stream(response, assembly)
+            result = _shaped(assembly.answer, response.headers)
     except Exception as error:
         failure = failures.from_exception(error, begun=True)
         result = evolve(failure, usage=assembly.usage, status=200)
     finally:
         await response.aclose()
-    return evolve(result, request_id=failures.request_id(response.headers))
+    name = failures.request_id(response.headers)
+    if first is None or isinstance(result, Failure):
+        return evolve(result, request_id=name)
+    return evolve(result, request_id=name, first_token=round(first - begun, 6))
 
 
-async def _answer(response: Any, assembly: Assembly, begun: float) -> Reply | Failure:
-    first = None
-    if _plain(response.headers):
-        failure = _whole(await _text(response), assembly, response.headers)
-        if failure is not None:
-            return failure
-    else:
-        first = await _stream(response, assembly)
-    answer = _shaped(assembly.answer, response.headers)
-    if isinstance(answer, Failure) or first is None:
-        return answer
-    return evolve(answer, first_token=round(first - begun, 6))
+def _at_once(text: str, assembly: Assembly, headers: Mapping[str, str]) -> Reply | Failure:
+    return _whole(text, assembly, headers) or _shaped(assembly.answer, headers)
 
 
 def _shaped(read: Callable[[Any], _Read], value: Any) -> _Read:
@@ -347,7 +346,6 @@ def _cut(events: Events) -> bool:
 
 
 async def _drained(chunks: Any) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(DRAIN):
-            async for _ in chunks:
-                pass
+    with suppress(Exception), within(DRAIN):
+        async for _ in chunks:
+            pass

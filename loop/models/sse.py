@@ -55,7 +55,9 @@ class Events:
         if len(self.head) < 200:
             self.head += chunk[:200]
         for line in self._lines(chunk):
-            if event := self._line(line):
+            if line:
+                self._field(line)
+            elif event := self._dispatched():
                 self.count += 1
                 yield event
 
@@ -68,16 +70,12 @@ class Events:
         self._rest = [rest]
         return lines
 
-    def _line(self, line: bytes) -> dict[str, Any] | None:
-        if not line:
-            return self._dispatched()
+    def _field(self, line: bytes) -> None:
         name, _, value = line.removeprefix(_BOM).partition(b":")
-        value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
+            self._data.append(value.removeprefix(b" "))
         elif name == b"event":
-            self._event = value
-        return None
+            self._event = value.removeprefix(b" ")
 
     def _dispatched(self) -> dict[str, Any] | None:
         data, name = b"\n".join(self._data), self._event

@@ -5,19 +5,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.written import writer
+
 _DEEPEST = 100
 """Levels of nesting: what people and models write stays below 20, and the log's encoder, SQLite's
 and Python's own parser give up at 500 to 1,000."""
 
 
-dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
+dumps = writer(dict)
 """JSON text of plain data; other mappings are written as objects."""
 
 
 def loads(text: str) -> Any:
     """The value of JSON text. Raises `ValueError` for what is not strictly JSON, or too deep."""
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = _read(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return _shallow(text, value)
@@ -35,7 +37,7 @@ def arguments(given: Any) -> tuple[dict[str, Any], str]:
     if given is None or (isinstance(given, str) and not given.strip()):
         return {}, ""
     try:
-        value = _unique(given) if isinstance(given, str) else given
+        value = _shallow(given, _read_once(given)) if isinstance(given, str) else given
     except RecursionError:
         return {}, "nested too deeply"
     except ValueError as error:
@@ -48,13 +50,6 @@ def arguments(given: Any) -> tuple[dict[str, Any], str]:
 
 
 _KIND = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "a boolean"}
-
-
-def _unique(text: str) -> Any:
-    value = json.loads(
-        text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_duplicates
-    )
-    return _shallow(text, value)
 
 
 def _no_constant(name: str) -> Any:
@@ -75,6 +70,14 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice[:80]!r} is given twice")
     return found
+
+
+_read = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
+"""Kept: `json.loads` makes a decoder at each call that is not the plain one."""
+
+_read_once = json.JSONDecoder(
+    parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_duplicates
+).decode
 
 
 def _shallow(text: str, value: Any) -> Any:
