@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import evolve
-
 from loopwright.calls import (
     Block,
     Failure,
@@ -61,10 +59,10 @@ class Anthropic:
         Raises `RealCallForbidden` while real calls are forbidden, and nothing else.
         """
         client = await self._clients.current()
-        (content, sent), assembly = body(request, self._histories), Assembly(request)
+        content, assembly = body(request, self._histories), Assembly(request)
         result = await ask(client, "/v1/messages", content, request.timeout, assembly)
         self._histories.learn(result)
-        return evolve(result, sent=sent)
+        return result
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""

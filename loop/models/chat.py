@@ -7,8 +7,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import evolve
-
 from loopwright.calls import (
     Block,
     Failure,
@@ -90,13 +88,13 @@ class Chat:
         Raises `RealCallForbidden` while real calls are forbidden, and nothing else.
         """
         client = await self._clients.current()
-        content, sent = body(request, self._histories, self.quirks)
+        content = body(request, self._histories, self.quirks)
         assembly = Assembly(request, self.name)
         result = await ask(
             client, "/chat/completions", content, request.timeout, assembly, security=NO_ADMIN
         )
         self._histories.learn(result)
-        return evolve(result, sent=sent)
+        return result
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""

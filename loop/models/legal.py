@@ -116,10 +116,12 @@ def model_turn(blocks: Sequence[Block], wire: Wire, used: set[str], last: bool) 
 
     If it is the `last` one, a tool of the provider's own may still be at work in it.
     """
-    paired = list(_paired(blocks, used, last and wire.pauses))
-    if not _at_work(paired, wire):
-        paired = list(_paired(blocks, used, waits=False))
-    led = _led(paired, wire)
+    paired = led = list(blocks)
+    if any(isinstance(block, Opaque) for block in blocks):
+        paired = list(_paired(blocks, used, last and wire.pauses))
+        if not _at_work(paired, wire):
+            paired = list(_paired(blocks, used, waits=False))
+        led = _led(paired, wire)
     named, calls = _named(led, used)
     repairs = [
         *_lost(len(blocks) - len(paired), "of a tool of the provider, a call or result alone"),

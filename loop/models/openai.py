@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from attrs import evolve
-
 from loopwright.calls import (
     Block,
     Failure,
@@ -66,12 +64,12 @@ class OpenAI:
         Raises `RealCallForbidden` while real calls are forbidden, and nothing else.
         """
         client = await self._clients.current()
-        (content, sent), assembly = body(request, self._histories), Assembly(request)
+        content, assembly = body(request, self._histories), Assembly(request)
         result = await ask(
             client, "/responses", content, request.timeout, assembly, security=_SECURITY
         )
         self._histories.learn(result)
-        return evolve(result, sent=evolve(sent, repairs=sent.repairs + result.sent.repairs))
+        return result
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""

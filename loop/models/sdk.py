@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 from attrs import evolve
 
-from loopwright.calls import Failure, Reply, Usage
+from loopwright.calls import Failure, Reply, Sent, Usage
 from loopwright.deadline import within
 from loopwright.errors import BadInput
 from loopwright.models import failures, strict
@@ -208,25 +208,29 @@ def _capped(client: Any) -> Any:
 async def ask(
     client: Any,
     path: str,
-    body: bytes,
+    written: tuple[bytes, Sent],
     timeout: float,
     assembly: Assembly,
     **options: Any,
 ) -> Reply | Failure:
-    """Post the JSON `body` once, and put the answer together within `timeout` seconds.
+    """Post the JSON that was `written` once, and put the answer together within `timeout` seconds.
 
-    `options` are more options of the SDK's `post`. Raises `RealCallForbidden`, and lets a
-    cancellation pass; nothing else.
+    The answer says what it means that this was sent. `options` are more options of the SDK's
+    `post`. Raises `RealCallForbidden`, and lets a cancellation pass; nothing else.
     """
     ensure_allowed(client.base_url)
+    (body, sent), noted = written, dict[str, Any]()
     try:
         with within(timeout):
-            result = await _asked(client, path, body, timeout, assembly, options)
+            result = await _asked(client, path, body, timeout, assembly, options, noted)
     except TimeoutError:
         said = f"no complete answer within {timeout:g} s"
         return failures.failed("timeout", said, usage=assembly.usage)
     except Exception as error:
         result = failures.from_exception(error, begun=False)
+    if result.sent.repairs:
+        sent = evolve(sent, repairs=sent.repairs + result.sent.repairs)
+    result = evolve(result, sent=sent, **noted)
     return _without_keys(client, result) if isinstance(result, Failure) else result
 
 
@@ -243,7 +247,9 @@ async def _asked(
     timeout: float,
     assembly: Assembly,
     options: Mapping[str, Any],
+    noted: dict[str, Any],
 ) -> Reply | Failure:
+    """The answer; what else is to stand in it is `noted`, since a value is copied as a whole."""
     begun = time.perf_counter()
     response = await client.post(
         path,
@@ -270,10 +276,10 @@ async def _asked(
         result = evolve(failure, usage=assembly.usage, status=200)
     finally:
         await response.aclose()
-    name = failures.request_id(response.headers)
-    if first is None or isinstance(result, Failure):
-        return evolve(result, request_id=name)
-    return evolve(result, request_id=name, first_token=round(first - begun, 6))
+    noted["request_id"] = failures.request_id(response.headers)
+    if first is not None and isinstance(result, Reply):
+        noted["first_token"] = round(first - begun, 6)
+    return result
 
 
 def _at_once(text: str, assembly: Assembly, headers: Mapping[str, str]) -> Reply | Failure:
