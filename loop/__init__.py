@@ -11,6 +11,7 @@ from loopwright.budget import Budget, unlimited
 from loopwright.calls import Delta, Media, Options
 from loopwright.errors import (
     BadInput,
+    ExportFailed,
     LogError,
     LoopwrightError,
     Mismatch,
@@ -34,6 +35,7 @@ __all__ = [
     "BadInput",
     "Budget",
     "Delta",
+    "ExportFailed",
     "Log",
     "LogError",
     "Loop",

@@ -6,6 +6,7 @@
     ├── BadInput            what you passed cannot work; says what to do (also a ValueError)
     ├── Mismatch            data does not fit its type; `problems` says where, line by line
     ├── RealCallForbidden   a model was about to be called while real calls are switched off
+    ├── ExportFailed        an endpoint did not take what the log has to tell
     └── LogError            the log cannot be opened, read or written
         ├── RunNotFound     no run of that id stands in the log
         └── RunTaken        another process carries on this run
@@ -44,6 +45,10 @@ class Mismatch(LoopwrightError):
 
 class RealCallForbidden(LoopwrightError):
     """A model was about to be called over the network while `forbid_real_calls()` holds."""
+
+
+class ExportFailed(LoopwrightError):
+    """An endpoint did not take the spans. What it took before is known, and is not sent again."""
 
 
 class LogError(LoopwrightError):
