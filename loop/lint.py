@@ -62,6 +62,16 @@ class Forecast:
     def __str__(self) -> str:
         return "\n".join((str(self.worst), *map(str, self.findings)))
 
+    def _repr_html_(self) -> str:
+        from loopwright.show.notebook import forecast
+
+        return forecast(self)
+
+    def _repr_markdown_(self) -> str:
+        from loopwright.show.notebook import forecast_markdown
+
+        return forecast_markdown(self)
+
 
 def lint(
     policies: Any,

@@ -11,7 +11,8 @@ from attrs import frozen
 from loopwright.calls import NANO
 from loopwright.errors import BadInput, LogError
 from loopwright.log.store import Log
-from loopwright.show.markup import escaped, row
+from loopwright.show import table
+from loopwright.show.plots import Plot
 from loopwright.task import Task
 
 SHOWN = 50
@@ -33,6 +34,9 @@ Item = TypeVar("Item", bound=Row)
 class Report(Sequence[Item], Generic[Item]):
     """A sequence of frozen rows, and a `summary` of them.
 
+    In a notebook it is a table, with a small `plot`, and with bars for the column `bar`, if it has
+    them. `rows()` gives plain dicts, `to_csv()` a text for spreadsheets.
+
     >>> report = Report((), {"runs": 0})
     >>> len(report), report.rows(), report.summary["runs"]
     (0, [], 0)
@@ -40,6 +44,8 @@ class Report(Sequence[Item], Generic[Item]):
 
     items: tuple[Item, ...]
     summary: Mapping[str, Any]
+    plot: Plot | None = None
+    bar: str = ""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -56,22 +62,22 @@ class Report(Sequence[Item], Generic[Item]):
         return [item.row() for item in self.items]
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {_told(value)}" for name, value in self.summary.items())
+        return ", ".join(f"{name} {table.told(value)}" for name, value in self.summary.items())
+
+    def to_csv(self) -> str:
+        """All rows as CSV, to be opened by a spreadsheet: no text in it is taken for a formula."""
+        return table.in_csv(self.rows())
 
     def _repr_html_(self) -> str:
         """Nothing in it is taken as markup."""
-        rows = [item.row() for item in self.items[:SHOWN]]
-        head = row("th", rows[0]) if rows else ""
-        body = "".join(row("td", map(_told, held.values())) for held in rows)
-        more = f"<div>and {len(self) - SHOWN} more</div>" if len(self) > SHOWN else ""
-        table = f"<table><thead>{head}</thead>{body}</table>{more}"
-        return f"<div>{escaped(str(self))}{table}</div>"
+        return table.html(str(self), *self._first(), self.bar, self.plot)
 
+    def _repr_markdown_(self) -> str:
+        return table.in_markdown(str(self), *self._first())
 
-def _told(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    def _first(self) -> tuple[list[dict[str, Any]], int]:
+        """The rows that a notebook shows, and how many more there are."""
+        return [item.row() for item in self.items[:SHOWN]], len(self) - SHOWN
 
 
 def usd(nano: int | None) -> float | None:
@@ -111,10 +117,11 @@ def chosen(log: Log, since: Since, task: Task | str | None) -> list[str]:
         "and iif(? is null, coalesce(json_extract(data, '$.parent'), '') = '',"
         " json_extract(data, '$.task') = ?) order by run"
     )
-    return [row["run"] for row in log.db.query(query, (_seconds(since), title, title))]
+    return [row["run"] for row in log.db.query(query, (seconds(since), title, title))]
 
 
-def _seconds(since: Since) -> float:
+def seconds(since: Since) -> float:
+    """`since` in seconds since 1970. Raises `BadInput` for what is no time."""
     try:
         at = datetime.fromisoformat(since) if isinstance(since, str) else None
     except ValueError:

@@ -70,11 +70,14 @@ async def used(run: Run, call: ToolCall, loop: Any, use: Use) -> Used | Answer |
 
 
 def _key(run: Run, call: ToolCall) -> str:
-    """The idempotency key of a call, by which what asks about it or undoes it knows it, too."""
+    """The idempotency key of a call, by which what asks about it or undoes it knows it, too.
+
+    A call that was under way when a fork began is still the act of the run that began it.
+    """
     arguments = dict(call.arguments)
     if call.purpose == "undo":
         arguments.pop("result", None)
-    return digest(run.run_id, undone(call), arguments)
+    return digest(run.owners.get(undone(call), run.run_id), undone(call), arguments)
 
 
 async def _value(run: Run, call: ToolCall, tool: Any, key: str, loop: Any, use: Use) -> Any:
@@ -120,7 +123,15 @@ def _own_timeout(run: Run, call: ModelCall | ToolCall) -> float:
 
 
 def shortened(text: str, most: int) -> str:
-    """`text`, or its beginning and end with a note of what was left out in between."""
+    """`text`, or its beginning and end with a note of what was left out in between.
+
+    Secrets are masked before the cut: nobody recognises the rest of a key.
+    """
+    if len(text) <= most:
+        return text
+    from loopwright.log.redaction import Redaction
+
+    text = Redaction().masked(text)
     if len(text) <= most:
         return text
     head, tail = text[: most * 3 // 4], text[-most // 4 :]

@@ -1,11 +1,13 @@
-"""Lines: what each step of a run did, in the words that terminal and notebook show."""
+"""Lines: what each step of a run did, in the words that terminal, notebook and page show."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from loopwright.calls import (
+    NANO,
     Answer,
     Call,
     ModelCall,
@@ -16,7 +18,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
-from loopwright.codec import canonical
+from loopwright.codec import canonical, plain
 from loopwright.events import (
     Decided,
     Event,
@@ -26,26 +28,74 @@ from loopwright.events import (
     Paused,
     Resumed,
     Returned,
+    Started,
 )
 from loopwright.show.text import short
+
+DECISION = "decision"
+"""The kind of the notes that are decisions."""
+
+
+@frozen
+class Note:
+    """One thing that a step led to: its `text` on one line, and `whole` where there is more.
+
+    `kind` is ``"reply"``, ``"result"``, ``"answer"``, ``"failure"``, ``"problem"``,
+    ``"undecided"``, ``"decision"``, ``"waiting"`` or ``"aside"``.
+    """
+
+    kind: str
+    text: str
+    whole: str = ""
 
 
 @define
 class Line:
-    """What one step did: its calls, what came of them, and what was decided and why."""
+    """What one step did: its calls, what came of them, and what was decided and why.
+
+    `began` and `time` are when its first and its last event happened, in seconds since 1970; `nano`
+    is what it cost, in nano-dollars. In a notebook it shows itself.
+    """
 
     step: int
     calls: dict[str, Call] = field(factory=dict)
-    came: list[str] = field(factory=list)
-    said: list[str] = field(factory=list)
+    notes: list[Note] = field(factory=list)
     tokens: int = 0
     nano: int = 0
+    began: float = 0.0
     time: float = 0.0
 
     @property
     def what(self) -> str:
         """The calls of the step, by name."""
-        return ", ".join(_named(call) for call in self.calls.values())
+        return ", ".join(map(named, self.calls.values()))
+
+    @property
+    def came(self) -> list[str]:
+        """What came of the calls."""
+        return [note.text for note in self.notes if note.kind != DECISION]
+
+    @property
+    def said(self) -> list[str]:
+        """What was decided, by whom and why."""
+        return [note.text for note in self.notes if note.kind == DECISION]
+
+    @property
+    def seconds(self) -> float:
+        """From the first event of the step to its last."""
+        return self.time - self.began
+
+    def _repr_html_(self) -> str:
+        from loopwright.show.notebook import step
+
+        line: Any = self
+        return step(line)
+
+    def _repr_markdown_(self) -> str:
+        from loopwright.show.notebook import step_markdown
+
+        line: Any = self
+        return step_markdown(line)
 
 
 class Lines:
@@ -55,17 +105,28 @@ class Lines:
         self.line = Line(step)
 
     def add(self, event: Event) -> Line | None:
-        """Take one event; the line before it, if this one begins the next."""
-        done = None
-        if isinstance(event, Intended) and (self.line.came or not self.line.calls):
-            done, self.line = self.line, Line(self.line.step + 1)
+        """Take one event; the line before it, if this one begins the next.
+
+        What was decided before the first call shows with that call.
+        """
+        done, line = None, self.line
+        if isinstance(event, Intended) and (line.came or not line.calls):
+            done = line if line.calls else None
+            notes = [] if done else line.notes
+            self.line = Line(line.step + 1, notes=notes, began=event.time)
         self.line.time = event.time
         _NOTES.get(type(event), _nothing)(self.line, event)
-        return done if done and done.calls else None
+        return done
 
 
 def _nothing(line: Line, event: Any) -> None:
     """Some events show in the lines of others only."""
+
+
+def _note_started(line: Line, event: Started) -> None:
+    line.began = line.began or event.time
+    if base := getattr(event, "base", ""):
+        line.notes.append(Note("aside", f"forked from {base} here"))
 
 
 def _note_intended(line: Line, event: Intended) -> None:
@@ -76,41 +137,65 @@ def _note_returned(line: Line, event: Returned) -> None:
     line.nano += event.cost.high
     if isinstance(event.result, Reply) and event.result.usage:
         line.tokens += event.result.usage.tokens
-    line.came.append(_result(event.result))
+    line.notes.append(_result(event.result))
     if isinstance(event.result, Reply):
         _note_sent(line, event.result.sent)
 
 
 def _note_sent(line: Line, sent: Sent) -> None:
     if sent.changed:
-        line.came.append(f"not cached from here on: {sent.changed} is another than before")
-    line.came += [f"repaired: {repair}" for repair in sent.repairs]
+        told = f"not cached from here on: {sent.changed} is another than before"
+        line.notes.append(Note("aside", told))
+    line.notes += [Note("aside", f"repaired: {repair}") for repair in sent.repairs]
 
 
 def _note_failed(line: Line, event: Failed) -> None:
-    line.came.append(f"{event.failure.kind}: {event.failure.message}")
+    text = f"{event.failure.kind}: {event.failure.message}"
+    line.notes.append(Note("failure", text, "\n\n".join(filter(None, (text, event.traceback)))))
 
 
 def _note_inspected(line: Line, event: Inspected) -> None:
-    line.came += [f"problem: {p.text}" for p in event.problems]
-    line.came += [f"undecided: {p.check}: {p.text}" for p in event.undecided]
+    line.notes += [Note("problem", f"problem: {p.text}") for p in event.problems]
+    line.notes += [Note("undecided", f"undecided: {p.check}: {p.text}") for p in event.undecided]
 
 
 def _note_decided(line: Line, event: Decided) -> None:
     why = getattr(event.decision, "why", "")
-    line.said.append(f"{event.policy}: {type(event.decision).__name__}{f', {why}' if why else ''}")
+    text = f"{event.policy}: {type(event.decision).__name__}{f', {why}' if why else ''}"
+    line.notes.append(Note(DECISION, text, "\n".join(_circumstances(event))))
+
+
+def _circumstances(event: Decided) -> Iterator[str]:
+    yield _MOMENTS[event.moment]
+    if event.parameters:
+        yield f"{event.policy} with {canonical(plain(event.parameters))}"
+    if event.others:
+        yield f"overruled: {', '.join(event.others)}"
+    spent = event.spent
+    amounts = {"settled": spent.settled, "reserved": spent.reserved, "presumed": spent.presumed}
+    yield "by then:"
+    yield from (f"{nano / NANO:.6f} USD {name}" for name, nano in amounts.items() if nano)
+    yield f"{spent.model_calls} model calls, {spent.tool_calls} tool calls, {spent.tokens} tokens"
+    yield f"{event.seconds:.1f} s"
+    if feedback := getattr(event.decision, "feedback", ""):
+        yield f"\nthe model is told:\n{feedback}"
+
+
+_MOMENTS = {"call": "before a call", "failure": "after a failed call", "answer": "after an answer"}
 
 
 def _note_paused(line: Line, event: Paused) -> None:
     question = line.calls.get(event.call)
-    line.came.append(f"waiting: {getattr(question, 'text', 'a person has to answer')}")
+    text = f"waiting: {getattr(question, 'text', event.why or 'a person has to answer')}"
+    line.notes.append(Note("waiting", text))
 
 
 def _note_resumed(line: Line, event: Resumed) -> None:
-    line.came.append(f"resumed by {event.setting.by}")
+    line.notes.append(Note("aside", f"resumed by {event.setting.by}"))
 
 
 _NOTES: dict[type[Event], Callable[[Line, Any], None]] = {
+    Started: _note_started,
     Intended: _note_intended,
     Returned: _note_returned,
     Failed: _note_failed,
@@ -121,7 +206,8 @@ _NOTES: dict[type[Event], Callable[[Line, Any], None]] = {
 }
 
 
-def _named(call: Call) -> str:
+def named(call: Call) -> str:
+    """A call on one line."""
     match call:
         case ModelCall(model=model, purpose=purpose):
             return model if purpose == "answer" else f"{purpose} on {model}"
@@ -133,17 +219,36 @@ def _named(call: Call) -> str:
             return f"sleep {seconds:.3g} s"
 
 
-def _result(result: Any) -> str:
+def whole(call: Call) -> str:
+    """All that a call says, line by line; nothing where its name says it."""
+    match call:
+        case ToolCall(arguments=arguments) if arguments:
+            return pretty(arguments)
+        case Question(text=text, choices=choices):
+            return "\n".join((text, *choices))
+        case ModelCall(messages=messages):
+            return "\n\n".join(f"{one.role}:\n{one.text}" for one in messages)
+    return ""
+
+
+def pretty(data: Any) -> str:
+    """JSON data as people read it; a text is itself."""
+    return data if isinstance(data, str) else json.dumps(plain(data), indent=2, ensure_ascii=False)
+
+
+def _result(result: Any) -> Note:
     match result:
         case Reply() if result.tool_calls:
-            return f"calls {', '.join(call.name for call in result.tool_calls)}"
+            names = ", ".join(call.name for call in result.tool_calls)
+            return Note("reply", f"calls {names}", result.text)
         case Reply():
-            return short(result.text, 60)
+            return Note("reply", short(result.text, 60), result.text)
         case ToolResult(content=content):
-            return short(content, 60)
-        case Answer(text=text, by=by):
-            return f"{by or 'a person'}: {text}"
-    return ""
+            return Note("result", short(content, 60), content)
+        case Answer(text=text, by=by, note=note):
+            told = f"{by or 'a person'}: {text}"
+            return Note("answer", told, f"{told}\n{note}" if note else "")
+    return Note("aside", "")
 
 
 def lines(events: Iterable[Event]) -> Iterator[Line]:
@@ -152,5 +257,5 @@ def lines(events: Iterable[Event]) -> Iterator[Line]:
     for event in events:
         if done := gathered.add(event):
             yield done
-    if gathered.line.step:
+    if gathered.line.step or gathered.line.notes:
         yield gathered.line

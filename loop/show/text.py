@@ -15,6 +15,8 @@ def tail(text: str, most: int) -> str:
 
 def visible(text: str) -> str:
     """`text` with everything escaped that would not show, or would steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
