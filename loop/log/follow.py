@@ -1,0 +1,156 @@
+"""Follow: the events of runs while they are appended, by whatever process."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+from loopwright.errors import LogError
+from loopwright.events import Event, Reconciled, Resumed, Started
+from loopwright.fold import blank, fold
+from loopwright.log.file import BUSY
+from loopwright.log.rows import read
+from loopwright.log.store import Log
+from loopwright.outcome import Outcome
+from loopwright.run import Run
+
+LOOK = 0.05
+"""Seconds between two looks at whether anything was written: people take a tenth of a second for
+at once, and a look takes some microseconds."""
+
+Until = Literal["waiting", "ended", "never"]
+
+_NEW = "select type, time, call, data from events where run = ? and seq > ? order by seq"
+
+
+def follow(log: Log, run: str, *, until: Until = "waiting") -> Iterator[Event]:
+    """The events of a run from its first, and then as they are appended, also by another process.
+
+    It ends when the run has ended or, by default, waits for a person; with ``until="ended"`` it
+    outlasts the wait, with ``"never"`` it outlasts the end too, since a run may be resumed. It
+    reads through a connection of its own, and holds nobody up. Raises `RunNotFound`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from loopwright import Loop, Task
+    >>> from loopwright.models import Scripted
+    >>> with TemporaryDirectory() as folder:
+    ...     loop = Loop(Scripted(["Hello Ada."]), log=f"{folder}/runs.db")
+    ...     run = loop.run_now(Task("Greet Ada."))
+    ...     [type(event).__name__ for event in follow(loop.log, run.run_id)]
+    ['Started', 'Intended', 'Returned', 'Inspected', 'Decided', 'Ended']
+    """
+    for _, event in followed(log, run, until=until):
+        yield event
+
+
+def followed(log: Log, run: str, *, until: Until = "waiting") -> Iterator[tuple[Run, Event]]:
+    """The same, each event with the run after it: what a `watch` of a `Loop` is called with."""
+    state = blank(run)
+    for event in log.events(run):
+        state = fold(state, event)
+        yield state, event
+    for connection in looks(log.path):
+        for event in _appended(connection, run, state.seq):
+            state = fold(state, event)
+            yield state, event
+        if _over(state, until):
+            return
+
+
+def _over(run: Run, until: Until) -> bool:
+    if until == "never" or run.outcome is None:
+        return False
+    return until == "waiting" or _ended(run)
+
+
+def follow_all(log: Log) -> Iterator[tuple[Run, Event]]:
+    """What is appended to any run of the log from now on, each event with its run; for ever.
+
+    A run that is resumed is shown from there on, a run that begins is shown as a whole.
+    """
+    log.sum_up()
+    with closing(reader(log.path)) as connection:
+        states = {run: log.run(run) for run in _unsettled(connection)}
+    for connection in looks(log.path):
+        there = _unsettled(connection)
+        for run in sorted(states.keys() | there):
+            yield from _news(log, connection, states, run)
+        states = {run: held for run, held in states.items() if run in there or not _ended(held)}
+
+
+def _news(
+    log: Log, connection: sqlite3.Connection, states: dict[str, Run], run: str
+) -> Iterator[tuple[Run, Event]]:
+    """What is new in a run."""
+    if run not in states:
+        states[run] = fold(blank(run), *_known(log.events(run)))
+    for event in _appended(connection, run, states[run].seq):
+        states[run] = fold(states[run], event)
+        yield states[run], event
+
+
+def _known(told: list[Event]) -> list[Event]:
+    """What had happened to a run before it was taken up, last: of a new one nothing."""
+    taken_up = [i for i, e in enumerate(told) if isinstance(e, Started | Resumed | Reconciled)]
+    return told[: taken_up[-1]]
+
+
+def _ended(run: Run) -> bool:
+    return run.outcome not in (None, Outcome.waiting)
+
+
+# --------------------------------------------------------------------------------- small pieces
+
+
+def reader(path: str) -> sqlite3.Connection:
+    """A connection that can only read."""
+    where = f"{Path(path).absolute().as_uri()}?mode=ro"
+    try:
+        return sqlite3.connect(
+            where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise LogError(f"{path} cannot be read: {error}") from None
+
+
+def looks(path: str) -> Iterator[sqlite3.Connection]:
+    """A connection that reads: at once, and then each time that somebody has written."""
+    connection, seen = reader(path), None
+    try:
+        while True:
+            (now,) = connection.execute("pragma data_version").fetchone()
+            if now == seen:
+                time.sleep(LOOK)
+                continue
+            seen = now
+            yield connection
+    finally:
+        connection.close()
+
+
+def _unsettled(connection: sqlite3.Connection) -> set[str]:
+    """The runs that still go on, or have gone on since somebody summed up."""
+    return {run for (run,) in connection.execute("select run from unsummed")}
+
+
+def _appended(connection: sqlite3.Connection, run: str, seq: int) -> list[Event]:
+    rows = connection.execute(_NEW, (run, seq)).fetchall()
+    texts = _Texts(connection)
+    return [read(kind, at, call, data, texts) for kind, at, call, data in rows]
+
+
+class _Texts(dict[str, str]):
+    """Long texts by their digest, read when they are asked for."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self.connection = connection
+
+    def __missing__(self, digest: str) -> str:
+        query = "select text from parts where digest = ?"
+        row = self.connection.execute(query, (digest,)).fetchone()
+        if row is None:
+            raise LogError(f"the log lacks the text {digest}: the file is damaged")
+        return str(row[0])

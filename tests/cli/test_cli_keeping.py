@@ -1,0 +1,91 @@
+"""Commands that keep a log: they say what they would do, ask, and do that."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from cli.clerk import Typed, data
+
+from loopwright import Log, Loop, Task
+from loopwright.models import Scripted
+
+SECRET = "Ada Lovelace, 12 St James's Square"
+
+
+def said(log: Log, words: str = "Hello.") -> str:
+    return Loop(Scripted([words]), log=log).run_now(Task("Greet.", name="greet")).run_id
+
+
+def test_a_whole_log(typed: Typed, done: str) -> None:
+    assert "findings 0" in typed("check").stdout
+    assert data(typed("check", "--json")) == {"rows": [], "summary": {**WHOLE}}
+
+
+WHOLE = {"runs": 1, "whole": 1, "events": 6, "good": 6, "texts": 0, "findings": 0}
+
+
+def test_damage_is_bad_news(typed: Typed, log: Log, done: str) -> None:
+    log.close()
+    database = sqlite3.connect(log.path)
+    database.execute("drop trigger events_no_update")
+    database.execute("update events set time = time + 1 where seq = 3")
+    database.commit()
+    database.close()
+    held = data(typed("check", "--json", status=1))
+    assert any((row["run"], row["seq"]) == (done, 3) for row in held["rows"])
+    assert f"run: {done}\nseq: 3\n" in typed("check", status=1).stdout
+
+
+def test_old_runs_are_removed_once_it_is_agreed(typed: Typed, log: Log, done: str) -> None:
+    before = ("vacuum", "--before", "2100-01-01")
+    assert typed(*before, "--dry-run").stdout.startswith("Would remove the events of runs")
+    assert data(typed(*before, "--dry-run", "--json"))["summary"]["runs"] == 1
+    assert "add --yes" in typed(*before, status=2).stderr
+    assert log.has(done)
+    assert data(typed(*before, "--yes", "--json"))["summary"]["runs"] == 1
+    assert not log.has(done)
+    assert "runs 0" in typed(*before, "--yes").stdout
+    assert "ISO date" in typed("vacuum", "--before", "soon", status=2).stderr
+
+
+def test_logs_are_merged(typed: Typed, log: Log, done: str, tmp_path: Path) -> None:
+    other = Log(tmp_path / "other.db")
+    more = said(other)
+    words = ("merge", "--log", "all.db", "runs.db", "other.db")
+    assert data(typed(*words, "--dry-run", "--json"))["summary"]["runs"] == 2
+    assert not (tmp_path / "all.db").exists()
+    typed(*words, "--yes")
+    both = Log(tmp_path / "all.db")
+    assert both.ids() == sorted([done, more])
+    assert stat.S_IMODE((tmp_path / "all.db").stat().st_mode) == 0o600
+    assert "runs 0" in typed(*words, "--yes").stdout
+    assert "there is no log nobody.db" in typed("merge", "nobody.db", status=3).stderr
+    for one in (other, both):
+        one.close()
+
+
+def test_a_text_is_removed_and_never_shown(typed: Typed, log: Log) -> None:
+    run = said(log, f"Dear {SECRET}!")
+    log.close()
+    words = ("redact", "--dry-run")
+    asked = typed(*words, said=f"{SECRET}\n")
+    assert asked.stdout.startswith(f"Would remove a text of {len(SECRET)} characters")
+    assert SECRET in typed("show", run, "--text").stdout
+    done = typed("redact", "--yes", said=f"{SECRET}\n")
+    for shown in (asked, done):
+        assert SECRET not in shown.output
+    assert "Dear [redacted]!" in typed("show", run, "--text").stdout
+    assert "findings 0" in typed("check").stdout
+    assert "holds no text" in typed("redact", "--yes", said="", status=2).stderr
+
+
+def test_a_file_that_is_no_log(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "runs.db").write_text("not a database, but some text of a certain length " * 20)
+    for words in (["runs"], ["tail"], ["export"], ["check"]):
+        assert typed(*words, status=1).output
+
+
+@pytest.mark.parametrize("words", [["datasette-metadata"], ["datasette-metadata", "--json"]])
+def test_the_metadata_of_datasette(typed: Typed, words: list[str]) -> None:
+    assert data(typed(*words))["databases"]
