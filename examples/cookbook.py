@@ -33,8 +33,8 @@ from loopwright.port import Port, Through
 from loopwright.run import Run
 from loopwright.tools import delegate, tool
 
-for model, dollars in {"small": 1, "large": 10, "judge": 2}.items():
-    set_price(f"shop:{model}", dollars, 5 * dollars)
+for name, dollars in {"small": 1, "large": 10, "judge": 2}.items():
+    set_price(f"shop:{name}", dollars, 5 * dollars)
 
 
 # ------------------------------------------------------------------------------------ the tasks
@@ -148,6 +148,7 @@ class Clock:
 
     def __init__(self, time: float) -> None:
         self.time = time
+        self.drawn = 0
 
     def port(self, inner: Port, log: Log | None) -> Port:
         """The port around `inner`."""
@@ -163,6 +164,10 @@ class Timed(Through):
 
     def now(self) -> float:
         return self.clock.time
+
+    def random(self) -> str:
+        self.clock.drawn += 1
+        return f"{self.clock.drawn:010}"
 
     async def perform(self, run: Run, call: Call) -> Event:
         slept = isinstance(call, Sleep) and Returned(0.0, call.id, Slept())

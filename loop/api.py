@@ -12,20 +12,19 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, nullcontext, suppress
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from attrs import evolve
 
-from loopwright import models
-from loopwright.calls import Delta
+from loopwright import forks, models
+from loopwright.calls import Answer, Delta
 from loopwright.codec import plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ended, Event, Resumed, Setting, Started, Unwinding
-from loopwright.fold import blank
+from loopwright.fold import blank, fold
 from loopwright.house import House
-from loopwright.inspect import name_of
 from loopwright.lint import Forecast, lint
 from loopwright.live import Live
 from loopwright.log.file import Durability
@@ -35,10 +34,10 @@ from loopwright.loop import loop
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.outcome import Outcome
-from loopwright.policy import Policy, flat
+from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
-from loopwright.running import finished, last, only, ticking
+from loopwright.running import finished, goes_on, last, only, ticking
 from loopwright.task import Task
 
 Result = TypeVar("Result")
@@ -104,7 +103,7 @@ class Loop:
         self.watch = _watch(watch)
         self.ports = tuple(ports)
         self.strict = strict
-        for name in (model, *_models(self.policies)):
+        for name in (model, *switched_to(self.policies)):
             self._checked(name)
 
     # ------------------------------------------------------------------------------- carry out
@@ -123,15 +122,25 @@ class Loop:
         return self._begun(task, inputs, run_id(port), "", port)
 
     async def run_as(
-        self, run_id: str, task: Task, inputs: Mapping[str, Any], *, parent: str = ""
+        self,
+        run_id: str,
+        task: Task,
+        inputs: Mapping[str, Any],
+        *,
+        parent: str = "",
+        base: str = "",
     ) -> Run:
         """The run of this id, begun if the log has none, and else gone on with to its end.
 
         For ids that follow from something else, so that nothing is done twice; `parent` is the run
-        that this one belongs to.
+        that this one belongs to. If the log has a run `base`, it is begun as a fork of that one, at
+        its end: what was done there is not done again.
         """
         if self.log and self.log.has(run_id):
             return await self.resume(run_id, task)
+        if self.log and base and self.log.has(base):
+            shared = forks.shared(self.log, base, task, self.log.run(base).step)
+            return await last(self._forked(shared, task, None, run_id, parent))
         return await last(self._begun(task, inputs, run_id, parent, self._port()))
 
     def _begun(
@@ -141,7 +150,8 @@ class Loop:
             self.lint(task, **inputs).check()
         house = self._house(task)
         event = evolve(self._started(task, inputs, house, port), run=run_id, parent=parent)
-        return self._carried(blank(run_id, task), house.policies, port, event)
+        run = blank(run_id, task).but(kept=self.log.path if self.log else "")
+        return self._carried(run, house.policies, port, event)
 
     def lint(self, task: Task, /, **inputs: Any) -> Forecast:
         """What `task` may cost at most, and what is wrong with the policies, without running it.
@@ -190,10 +200,87 @@ class Loop:
         house = self._house(task)
         port = self._port()
         setting = self._setting(task, house, run.model, port)
-        if not _goes_on(run, setting):
+        if not goes_on(run, setting):
             return only(run)
         self._checked(run.model)
         return self._carried(run, house.policies, port, Resumed(port.now(), setting))
+
+    async def fork(
+        self,
+        run_id: str,
+        task: Task,
+        *,
+        at: int,
+        model: str | None = None,
+        policies: Any = None,
+        answer: str | Answer | None = None,
+    ) -> Run:
+        """Carry on from step `at` of a run of the log with another choice, as a run of its own.
+
+        The fork shares what happened up to the end of that step (see `Log.run`), without a copy: to
+        have the answer of step 3 given anew, fork at 2. `model` is the one for all that follows,
+        `policies` hold in place of the loop's. `answer` is what a person says to the question of
+        that step, and the fork then begins where the question was answered.
+
+        What is shared has happened. Of the tool calls that the model had asked for by then and the
+        base made later, those that may not be repeated are not: their results are shared, too, and
+        where these are not known a person is asked. All other calls are new acts, with keys of
+        their own. What the base did it alone takes back, and its children stay its own. A fork has
+        its own money, time and numbers of calls, from zero; only its steps are counted on.
+
+        Raises `RunNotFound`, and `BadInput` for a step, a task or an answer that cannot be, and
+        where something that would be shared was taken back since.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from loopwright.models import Scripted
+        >>> with TemporaryDirectory() as folder:
+        ...     task, other = Task("Greet Ada."), Scripted(["Hi Ada."], name="other")
+        ...     loop = Loop(Scripted(["Hello."]), providers=[other], log=f"{folder}/runs.db")
+        ...     run = loop.run_now(task)
+        ...     fork = loop.fork_now(run.run_id, task, at=0, model="other:other")
+        >>> fork.output, fork.base == run.run_id
+        ('Hi Ada.', True)
+        """
+        choice = {"at": at, "model": model, "policies": policies, "answer": answer}
+        return await last(self.forked_steps(run_id, task, **choice))
+
+    def fork_now(self, run_id: str, task: Task, **choice: Any) -> Run:
+        """`fork` for scripts."""
+        return finished(lambda: self.fork(run_id, task, **choice))
+
+    def forked_steps(
+        self,
+        run_id: str,
+        task: Task,
+        *,
+        at: int,
+        model: str | None = None,
+        policies: Any = None,
+        answer: str | Answer | None = None,
+    ) -> AsyncGenerator[Run, None]:
+        """`fork`, step by step."""
+        shared = forks.shared(self._log(), run_id, task, at, answer)
+        carrier = self if policies is None else self._under(policies)
+        return carrier._forked(shared, task, model)
+
+    def _under(self, policies: Any) -> "Loop":
+        """The same loop with other policies."""
+        other = copy.copy(self)
+        other.policies, other.houses = flat(policies), WeakKeyDictionary()
+        other.house = other._built(other.policies)
+        for name in switched_to(other.policies):
+            other._checked(name)
+        return other
+
+    def _forked(
+        self, shared: forks.Shared, task: Task, model: str | None, name: str = "", parent: str = ""
+    ) -> AsyncGenerator[Run, None]:
+        port, house, run = self._port(), self._house(task), shared.run
+        self._checked(model or run.model)
+        setting = self._setting(task, house, model or run.model, port)
+        now = max(run.time, port.now())
+        first, more = shared.begun(name or run_id(port), setting, now, parent)
+        return self._carried(run.but(run_id=first.run), house.policies, port, first, *more)
 
     async def unwind(
         self,
@@ -281,21 +368,23 @@ class Loop:
                         async for run in steps:
                             yield run
             except BaseException as error:
-                self._interrupted(run.run_id, first.setting.by, error)
+                self._interrupted(run, first.setting.by, error)
                 raise
 
-    def _interrupted(self, run_id: str, by: str, error: BaseException) -> None:
+    def _interrupted(self, run: Run, by: str, error: BaseException) -> None:
         """Write down that the run was broken off, unless another process has it by now."""
-        if self.log is None or isinstance(error, LogError):
+        if isinstance(error, LogError):
             return
-        try:
-            run = self.log.run(run_id)
+        with suppress(LogError):  # what interrupted the run is already on its way to the caller
+            run = self.log.run(run.run_id, run.task) if self.log else run
             if run.setting.by == by and run.outcome is None:
                 why = f"{type(error).__name__}: {error}".rstrip(": ")
                 ended = Ended(max(run.time, self._port().now()), Outcome.cancelled, why)
-                self.log.append_now(run_id, run.seq, [ended])
-        except LogError:
-            return  # what interrupted the run is already on its way to the caller
+                if self.log:
+                    self.log.append_now(run.run_id, run.seq, [ended])
+                if self.watch:
+                    with suppress(Exception):
+                        self.watch(fold(run, ended), ended)
 
     def _port(self) -> Port:
         port: Port = Live(self.providers, self.ask, self.watch)
@@ -323,17 +412,7 @@ class Loop:
         return house
 
     def _setting(self, task: Task, house: House, model: str, port: Port) -> Setting:
-        return Setting(
-            model=model,
-            version=task.version,
-            tools=task.digests,
-            checks=tuple(map(name_of, task.checks)),
-            output=task.expects,
-            limits=house.limits,
-            policies=house.told,
-            ceilings=house.ceilings,
-            by=f"{_HOST} process {os.getpid()} ({port.random()})",
-        )
+        return house.setting(task, model, f"{_HOST} process {os.getpid()} ({port.random()})")
 
     def _started(self, task: Task, inputs: Mapping[str, Any], house: House, port: Port) -> Started:
         prompt = task.filled(inputs)
@@ -374,11 +453,6 @@ class Loop:
 # --------------------------------------------------------------------------------- small pieces
 
 
-def _models(policies: Sequence[Policy]) -> tuple[str, ...]:
-    """The models that policies may switch to."""
-    return tuple(name for policy in policies for name in getattr(policy, "models", ()))
-
-
 def _asked_by(task: Task) -> Iterator[str]:
     """The models that the task's judges ask."""
     for check in task.checks:
@@ -386,20 +460,9 @@ def _asked_by(task: Task) -> Iterator[str]:
         yield from getattr(check, "models", ())
 
 
-def _goes_on(run: Run, setting: Setting) -> bool:
-    """An exhausted run goes on if its limits have changed, else it would only end again; what a
-    shared ceiling has left may have changed by itself."""
-    if run.unwinding and run.outcome not in (None, Outcome.waiting, Outcome.cancelled):
-        return False
-    if run.outcome is Outcome.exhausted:
-        changed = run.setting.ceilings != setting.ceilings or bool(run.declined)
-        return changed or dict(run.setting.limits) != dict(setting.limits)
-    return run.outcome in (None, Outcome.waiting, Outcome.cancelled)
-
-
 def _watch(watch: Watch | bool | None) -> Watch | None:
     if not isinstance(watch, bool):
         return watch
-    from loopwright.show.terminal import Progress
+    from loopwright.show.cell import progress
 
-    return Progress() if watch else None
+    return progress() if watch else None

@@ -6,7 +6,10 @@ A draft is a run that nobody else has seen yet, so these change it in place.
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from attrs import evolve
+
 from loopwright.calls import (
+    Call,
     Compaction,
     Failure,
     Message,
@@ -61,6 +64,21 @@ def aside(run: Run, call: str, said: Reply | Failure) -> Run:
     then the answer is due."""
     put(run, verdicts={**run.verdicts, call: said})
     return run if run.answer else put(run, pending=(*run.pending, model_call(run)))
+
+
+def moved(run: Run, model: str) -> Run:
+    """With all that follows on another model: also the calls for the answer that are due."""
+    due = tuple(_on(call, model) for call in run.pending)
+    held = {waiting: _on(call, model) for waiting, call in run.held.items()}
+    models = (*run.models, model)
+    put(run, model=model, models=models, pending=due, held=held)
+    return put(run, attempt=1, failures=0, counted=(0, 0))
+
+
+def _on(call: Call, model: str) -> Call:
+    if isinstance(call, ModelCall) and call.purpose == "answer":
+        return evolve(call, model=model)
+    return call
 
 
 def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:

@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from loopwright.calls import Call, Cost, Failure, Media, ModelCall, Options, Result
+from loopwright.calls import (
+    Call,
+    Cost,
+    Failure,
+    Media,
+    ModelCall,
+    Options,
+    Result,
+    ToolResult,
+)
 from loopwright.decisions import Decision, Moment
 from loopwright.outcome import Outcome
 
@@ -87,7 +96,10 @@ class Setting:
 class Started:
     """A run began. `prompt` is the template filled with `inputs`, `version` the digest of it.
 
-    `parent` is the run whose tool call this run is, if it is one.
+    `parent` is the run whose tool call this run is, if it is one. A fork shares the first `shared`
+    events of the run `base`, and this is the first of its own. Of the tool calls that were asked
+    for there and made by the base only later, it holds the `facts`, which are the results of those
+    that must not be made again; of the `doubts` nobody knows whether they happened.
     """
 
     time: float
@@ -103,6 +115,10 @@ class Started:
     media: tuple[Media, ...] = ()
     options: Options = Options()
     parent: str = ""
+    base: str = ""
+    shared: int = 0
+    facts: tuple[ToolResult, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 @frozen

@@ -27,7 +27,17 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decided import decided
-from loopwright.draft import aside, compacted, model_call, put, resulted, said, undone, without
+from loopwright.draft import (
+    aside,
+    compacted,
+    model_call,
+    moved,
+    put,
+    resulted,
+    said,
+    undone,
+    without,
+)
 from loopwright.errors import LogError
 from loopwright.events import (
     Decided,
@@ -57,6 +67,9 @@ def blank(run_id: str, task: Task | None = None) -> Run:
 
 
 def _started(run: Run, event: Started, before: Run) -> None:
+    if event.base:
+        _forked(run, event, before)
+        return
     put(
         run,
         setting=event.setting,
@@ -102,13 +115,13 @@ def fold(run: Run, *events: Event) -> Run:
 # --------------------------------------------------------------------------- one fold an event
 
 
-def _resumed(run: Run, event: Resumed, before: Run) -> None:
+def _resumed(run: Run, event: Resumed | Started, before: Run) -> None:
     """What was under way is due again, in doubt; only questions simply stay open."""
     questions = {k: call for k, call in run.in_flight.items() if isinstance(call, Question)}
     cut = [_left(call, before, event) for k, call in run.in_flight.items() if k not in questions]
     spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
     tools = [call for call in cut if isinstance(call, ToolCall)]
-    doubtful = {call.id: run.seq for call in tools}
+    doubtful = {call.id: run.seq for call in tools if run.fact(call) is None}
     if before.setting.checks != event.setting.checks and run.answer:
         judging = run.answer.judging
         cut = [call for call in cut if call.id not in judging]
@@ -131,6 +144,37 @@ def _resumed(run: Run, event: Resumed, before: Run) -> None:
     )
 
 
+def _forked(run: Run, event: Started, before: Run) -> None:
+    """Another run goes on from here: what came before is not its own to pay for or to take back."""
+    under_way = [call.id for call in run.in_flight.values() if isinstance(call, ToolCall)]
+    _resumed(run, event, before)
+    due = {call.id: call for call in (*run.pending, *run.held.values())}
+    known = {one.call: (due[one.call], one) for one in event.facts if one.call in due}
+    facts = {**run.facts, **known}
+    doubtful = {**run.doubtful, **dict.fromkeys(event.doubts, run.seq)}
+    by = next(one.run for one in reversed(before.events) if isinstance(one, Started))
+    theirs = dict.fromkeys(event.doubts, event.base) | dict.fromkeys(under_way, by)
+    put(
+        run,
+        run_id=event.run,
+        parent=event.parent,
+        base=event.base,
+        started=event.time,
+        seconds=0.0,
+        spent=Spent(),
+        slices={},
+        declined=(),
+        changed=(),
+        undoable=(),
+        not_undone=(),
+        facts=facts,
+        doubtful={call: seq for call, seq in doubtful.items() if call not in facts},
+        owners={**theirs, **run.owners},
+    )
+    if event.setting.model != run.model:
+        moved(run, event.setting.model)
+
+
 def _changes(old: Setting, new: Setting) -> tuple[str, ...]:
     """What of the task is another than when the run was last carried on."""
     tools = sorted(old.tools.items() ^ new.tools.items())
@@ -142,7 +186,7 @@ def _changes(old: Setting, new: Setting) -> tuple[str, ...]:
     return tuple(changed)
 
 
-def _left(call: Call, run: Run, event: Resumed) -> Call:
+def _left(call: Call, run: Run, event: Resumed | Started) -> Call:
     if isinstance(call, Sleep):
         return evolve(call, seconds=max(0.0, call.seconds - (event.time - run.time)))
     return call
@@ -165,7 +209,8 @@ def _intended(run: Run, event: Intended, before: Run) -> None:
 
 def _dispatched(run: Run, call: ToolCall) -> None:
     """What is dispatched may have happened, whatever comes of it, and is to be undone."""
-    if call.undoable and call.purpose == "call":
+    own = call.id not in run.owners and run.fact(call) is None
+    if call.undoable and call.purpose == "call" and own:
         put(run, undoable=(*run.undoable, (call, "")))
     if call.purpose == "undo":
         put(run, undoable=tuple(one for one in run.undoable if one[0].id != undone(call)))

@@ -15,10 +15,12 @@ from loopwright.calls import ModelCall, ToolCall
 from loopwright.codec import canonical
 from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, TryAgain
 from loopwright.errors import Mismatch
-from loopwright.events import Ceiling
+from loopwright.events import Ceiling, Setting
+from loopwright.inspect import name_of
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
 from loopwright.run import Run
+from loopwright.task import Task
 
 
 @frozen(str=False)
@@ -196,3 +198,17 @@ class House:
         default = budget.defaults(theirs)
         whole = (Changed(), Doubt(), Fitting(), *theirs, Retries(), default, budget.Ceilings())
         return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))
+
+    def setting(self, task: Task, model: str, by: str = "") -> Setting:
+        """What a run of `task` is carried out with in this house, on `model`, by whom."""
+        return Setting(
+            model=model,
+            version=task.version,
+            tools=task.digests,
+            checks=tuple(map(name_of, task.checks)),
+            output=task.expects,
+            limits=self.limits,
+            policies=self.told,
+            ceilings=self.ceilings,
+            by=by,
+        )

@@ -158,6 +158,11 @@ def flat(policies: Any) -> tuple[Policy, ...]:
     )
 
 
+def switched_to(policies: Sequence[Policy]) -> tuple[str, ...]:
+    """The models that policies may switch to."""
+    return tuple(name for policy in policies for name in getattr(policy, "models", ()))
+
+
 @frozen
 class Opinion:
     """What was decided, by whom, and whose opinions it overruled."""
@@ -170,7 +175,7 @@ class Opinion:
 
 def consult(policies: Sequence[Policy], run: Run) -> Opinion | None:
     """Ask everybody; the one rule says which opinion counts."""
-    spoken = [opinion for policy in policies if (opinion := _asked(policy, run))]
+    spoken = _spoken(policies, run)
     if not spoken:
         return None
     chosen = next((o for o in spoken if isinstance(o.decision, Stop)), spoken[0])
@@ -184,16 +189,20 @@ def _told(opinion: Opinion) -> str:
     return f"{opinion.policy.name}: {type(opinion.decision).__name__}"
 
 
-def _asked(policy: Policy, run: Run) -> Opinion | None:
-    """A policy that breaks stops the run; it is never skipped in silence."""
-    try:
-        decision = policy.decide(run)
-    except Exception as error:
-        why = f"the policy {policy.name} raised {type(error).__name__}: {error}"
-        return Opinion(policy, Stop(why, Outcome.failed), traceback=traceback.format_exc())
-    if decision is None:
-        return None
-    return Opinion(policy, _sensible(policy, decision, run))
+def _spoken(policies: Sequence[Policy], run: Run) -> list[Opinion]:
+    """All opinions. A policy that breaks stops the run; it is never skipped in silence."""
+    spoken: list[Opinion] = []
+    for policy in policies:
+        try:
+            decision = policy.decide(run)
+        except Exception as error:
+            why = f"the policy {policy.name} raised {type(error).__name__}: {error}"
+            stop = Stop(why, Outcome.failed)
+            spoken.append(Opinion(policy, stop, traceback=traceback.format_exc()))
+            continue
+        if decision is not None:
+            spoken.append(Opinion(policy, _sensible(policy, decision, run)))
+    return spoken
 
 
 def _sensible(policy: Policy, decision: Any, run: Run) -> Decision:

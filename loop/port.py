@@ -12,9 +12,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from functools import partial
 from inspect import isawaitable
 from math import inf
+from operator import attrgetter
 from typing import Any, get_args
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from loopwright.calls import (
     Answer,
@@ -287,29 +288,42 @@ def _checked(said: Any, name: str) -> Reply | Failure:
     blocks = said.blocks if isinstance(said, Reply) else ()
     if isinstance(said, Failure) and not 0 <= (said.retry_after or 0) < inf:
         return evolve(said, retry_after=None)
-    if isinstance(said, Reply | Failure) and all(isinstance(b, get_args(Block)) for b in blocks):
+    if isinstance(said, Reply | Failure) and all(isinstance(b, _BLOCKS) for b in blocks):
         return said
     return Failure(
         "malformed", f"the provider {name!r} gave {said!r:.200}, and no Reply or Failure"
     )
 
 
+_BLOCKS = get_args(Block)
+
+
 def _own(reply: Reply, call: ModelCall) -> Reply:
     """The reply as it is kept. The model is named where it is not the one that was asked, and tool
     calls get ids of our own: real providers repeat theirs, in one reply and over many."""
-    blocks = tuple(
-        evolve(block, id=f"{call.id}-{i}") if isinstance(block, ToolCall) else block
+    blocks = [
+        evolve(block, id=f"{call.id}-{i}") if type(block) is ToolCall else block
         for i, block in enumerate(reply.blocks)
+    ]
+    return Reply(
+        blocks,
+        reply.finish,
+        _credible(reply.usage),
+        "" if call.model.endswith(f":{reply.model}") else reply.model,
+        reply.tier,
+        reply.request_id,
+        reply.first_token,
+        reply.sent,
+        reply.details,
     )
-    served = "" if call.model.endswith(f":{reply.model}") else reply.model
-    return evolve(reply, blocks=blocks, model=served, usage=_credible(reply.usage))
 
 
 def _credible(usage: Usage | None) -> Usage | None:
     """A provider is not always ours: less than no tokens is no report."""
-    counts = (usage.input_uncached, usage.cache_read, usage.cache_write_short) if usage else ()
-    more = (usage.cache_write_long, usage.output_visible, usage.output_reasoning) if usage else ()
-    return usage if min((*counts, *more), default=0) >= 0 else None
+    return usage if usage is None or min(_buckets(usage)) >= 0 else None
+
+
+_buckets = attrgetter(*(one.name for one in fields(Usage) if one.name != "raw"))
 
 
 def _failure(call: Call, error: Exception) -> Failure:

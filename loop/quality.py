@@ -188,6 +188,8 @@ def course(events: Sequence[Event]) -> Course:
             case Returned(call=name, cost=Cost(high=cost)) | Reconciled(call=name, cost=int(cost)):
                 if cost:
                     costs[on[name]] += cost
+            case Started():  # what a fork shares was paid by its base
+                costs.clear()
             case Inspected(judging=()):
                 answers[answer] = rungs[-1]
             case _:

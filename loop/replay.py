@@ -49,12 +49,15 @@ def moments(
 ) -> Iterator[Moment | Run]:
     """Each moment of decision under the policies of `house`, and at last the run as it was left.
 
-    `task` is the run's task, if it is at hand: see `loopwright.whatif.whatif`.
+    `task` is the run's task, if it is at hand: see `loopwright.whatif.whatif`. What a fork shares
+    with its base was decided there, and is no moment of its own.
     """
-    first = events[0]
+    at = begun(events)
+    first, last = events[0], events[at]
     assert isinstance(first, Started)
-    known = task if task and _is_of(first.setting, task) else None
-    run, at = blank(first.run, known), 0
+    assert isinstance(last, Started)
+    known = task if task and _is_of(last.setting, task) else None
+    run = fold(blank(first.run, known), *events[:at])
     while at < len(events):
         end = _decided(events, at)
         together = events[at:end] or [_under(events[at], house)]
@@ -65,6 +68,11 @@ def moments(
         run = fold(run, *together)
         at += len(together)
     yield run
+
+
+def begun(events: Sequence[Event]) -> int:
+    """Where a run begins among `events`: that of a fork does so after what it shares."""
+    return max(place for place, event in enumerate(events) if isinstance(event, Started))
 
 
 def _is_of(setting: Setting, task: Task) -> bool:

@@ -3,10 +3,9 @@
 `loopwright.fold` makes it. To resume is to fold what the log holds, and to enter the same loop.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -42,6 +41,10 @@ from loopwright.events import (
 from loopwright.outcome import Outcome
 from loopwright.task import FRAME, Task
 from loopwright.trail import Trail
+from loopwright.written import writer
+
+if TYPE_CHECKING:
+    from loopwright.show.lines import Line
 
 PER_MESSAGE = 16
 """Tokens that a provider may add around a message (role, separators): generously."""
@@ -95,6 +98,7 @@ class Run:
     run_id: str
     setting: Setting
     parent: str = ""
+    base: str = ""
     inputs: Mapping[str, Any] = field(factory=dict)
     title: str = ""
     prompt: str = ""
@@ -128,6 +132,8 @@ class Run:
     not_undone: tuple[str, ...] = ()
     unwinding: Unwinding | None = None
     slices: Mapping[str, int] = field(factory=dict)
+    owners: Mapping[str, str] = field(factory=dict)
+    facts: Mapping[str, tuple[ToolCall, ToolResult]] = field(factory=dict)
     batch: tuple[str, ...] = ()
     results: Mapping[str, ToolResult] = field(factory=dict)
     verdicts: Mapping[str, Reply | Failure] = field(factory=dict)
@@ -147,6 +153,7 @@ class Run:
     call: Call | None = field(default=None, eq=False)
     failure: Failure | None = field(default=None, eq=False)
     task: Task | None = field(default=None, eq=False, repr=False)
+    kept: str = field(default="", eq=False, repr=False)
 
     # ---------------------------------------------------------------------------- what it shows
 
@@ -219,15 +226,37 @@ class Run:
         """The questions that wait for a person."""
         return [call for call in self.in_flight.values() if isinstance(call, Question)]
 
+    def fact(self, call: Call) -> ToolResult | None:
+        """What the run that this one forked from got of this very call, if it is not made again."""
+        if not self.facts or not isinstance(call, ToolCall) or call.id not in self.facts:
+            return None
+        asked, result = self.facts[call.id]
+        same = (call.name, call.arguments) == (asked.name, asked.arguments)
+        return result if same and call.purpose == "call" else None
+
     def answered(self, key: str) -> Answer | None:
         """What a person answered to the question with the digest `key`, if anybody did."""
         return self.answers.get(key)
 
+    @property
+    def steps(self) -> "Sequence[Line]":
+        """What happened, one line a step, in order: ``run.steps[-1]`` is the last step."""
+        from loopwright.show.lines import lines
+
+        return tuple(lines(self.events))
+
     def _repr_html_(self) -> str:
+        from loopwright.show.beside import children
         from loopwright.show.notebook import html
 
         run: Any = self
-        return html(run)
+        return html(run, children(run))
+
+    def _repr_markdown_(self) -> str:
+        from loopwright.show.notebook import run_markdown
+
+        run: Any = self
+        return run_markdown(run)
 
     # -------------------------------------------------------------------------- how it changes
 
@@ -307,7 +336,7 @@ def _length(text: str) -> int:
     return len(text.encode(errors="replace"))
 
 
-_json = json.JSONEncoder(ensure_ascii=False, default=dict).encode
+_json = writer(dict, spaces=True)
 """As the blocks stand on the wire, and with spaces beside."""
 
 

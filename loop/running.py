@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
+from loopwright.events import Setting
+from loopwright.outcome import Outcome
 from loopwright.run import Run
 
 Result = TypeVar("Result")
@@ -67,3 +69,14 @@ async def ticking() -> AsyncGenerator[None, None]:
 async def _tick() -> None:
     while True:
         await asyncio.sleep(TICK)
+
+
+def goes_on(run: Run, setting: Setting) -> bool:
+    """An exhausted run goes on if its limits have changed, else it would only end again; what a
+    shared ceiling has left may have changed by itself."""
+    if run.unwinding and run.outcome not in (None, Outcome.waiting, Outcome.cancelled):
+        return False
+    if run.outcome is Outcome.exhausted:
+        changed = run.setting.ceilings != setting.ceilings or bool(run.declined)
+        return changed or dict(run.setting.limits) != dict(setting.limits)
+    return run.outcome in (None, Outcome.waiting, Outcome.cancelled)

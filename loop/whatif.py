@@ -33,7 +33,7 @@ from loopwright.log.migrations import transaction
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
 from loopwright.policy import flat
-from loopwright.replay import Moment, moments
+from loopwright.replay import Moment, begun, moments
 from loopwright.report import Report, Since, chosen, opened, usd
 from loopwright.run import Run
 from loopwright.task import Task
@@ -178,11 +178,12 @@ def whatif(
 
 def replayed(events: Sequence[Event], house: House, task: Task | None = None) -> Replayed:
     """One run, by its recorded `events`, under the policies of `house`."""
+    own = events[begun(events) :]
     for moment in moments(events, house, task):
         if isinstance(moment, Run):
-            return _as_recorded(moment, events)
-        if parted := _divergence(moment, _not_in_force(events[0], house), house):
-            return _parted(moment, events, parted)
+            return _as_recorded(moment, own)
+        if parted := _divergence(moment, _not_in_force(own[0], house), house):
+            return _parted(moment, own, parted)
     raise AssertionError("the run itself comes last")
 
 

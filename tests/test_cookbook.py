@@ -4,6 +4,7 @@ import itertools
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from runpy import run_path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from loopwright import BadInput, Log, Loop, Outcome, Run, Task
 from loopwright.calls import Failure, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Switch, TryAgain
 from loopwright.events import Inspected, Intended
+from loopwright.log.datasette import questions
 from loopwright.log.search import search
 from loopwright.models import Scripted, set_price
 from loopwright.policies import Escalate, Retry
@@ -63,6 +65,16 @@ def test_the_answer_in_the_cookbook_is_the_one_that_is_given(
 
 def test_every_question_of_the_cookbook_is_asked() -> None:
     assert len(RECIPES) == PAGE.count("\n## ") == PAGE.count("```sql") >= 20
+
+
+def test_the_questions_ship_with_the_library() -> None:
+    """With `:since` and `:run` in the places of a day and of an id."""
+    asked = {title: query.strip() for title, (query, _) in RECIPES.items()}
+    left_open = {
+        title: re.sub("'01m[0-9a-z]+'", ":run", query.replace("'2026-09-21'", ":since"))
+        for title, query in asked.items()
+    }
+    assert questions() == left_open
 
 
 # ------------------------------------------------------------------------------------------- laws
@@ -123,13 +135,15 @@ def tried_again(run: Run) -> int:
 
 
 @settings(max_examples=25)
-@given(SCRIPTS)
-def test_the_views_say_what_the_folded_runs_say(scripts: list[list[Any]]) -> None:
+@given(SCRIPTS, st.booleans())
+def test_the_views_say_what_the_folded_runs_say(scripts: list[list[Any]], summed: bool) -> None:
     set_price("a:a", 1, 2)
     set_price("b:b", 10, 20)
     with TemporaryDirectory() as folder:
         log = Log(f"{folder}/runs.db", "process")
         runs = carried_out(log, scripts)
+        if summed:
+            assert log.sum_up() == len(runs)
         ask = log.connection.execute
         for run in runs:
             attempts = sum(isinstance(event, Inspected) for event in run.events)
@@ -218,6 +232,18 @@ def test_what_is_asked_of_one_run_is_read_from_that_run_alone(
     assert not [d for d in details if re.match(r"SCAN (events|parts|answers)\b", d)]
 
 
+@pytest.mark.parametrize("title", RECIPES)
+def test_no_question_reads_all_events(path: Path, title: str) -> None:
+    """But for the newest ones that name a ceiling, through the index of their times."""
+    with closing(sqlite3.connect(path)) as database:
+        plan = database.execute(f"explain query plan {RECIPES[title][0]}").fetchall()
+        views = database.execute("select sql from sqlite_master where type = 'view'").fetchall()
+    aliases = {a for (sql,) in views for a in re.findall(r"\bevents ([a-z])\b", sql)}
+    read = [detail.split()[1] for *_, detail in plan if detail.startswith("SCAN ")]
+    sorted_by_time = [d for *_, d in plan if "USING INDEX events_settings" in d]
+    assert {"events", *aliases} & {*read} == ({"e"} if sorted_by_time else set())
+
+
 def grown(path: Path, times: int) -> sqlite3.Connection:
     """The log in memory, with so many times its runs."""
     database = sqlite3.connect(":memory:")
@@ -226,7 +252,7 @@ def grown(path: Path, times: int) -> sqlite3.Connection:
     source.close()
     for n in range(1, times):
         database.execute(
-            "insert into events select run || ?, seq, type, time, call, data from events"
+            "insert into events select run || ?, seq, type, time, call, data, 0 from events"
             " where instr(run, '-') = 0",
             (f"-{n}",),
         )

@@ -109,11 +109,18 @@ def test_the_notebook_runs_and_shows_its_run(
         for output in cell.get("outputs", [])
         if "text/html" in output.get("data", {})
     ]
-    run, what_if, costs = tables
-    assert "<b>accepted</b> (verified)" in run
+    run, step, watched, runs, spent, differ, what_if, costs, forecast = tables
+    assert "accepted</b> (verified)" in run
     assert "Escalate: Switch" in run
-    assert "would_be" in what_if
-    assert "always_strong_usd" in costs
+    assert "<ins>" in run
+    assert "problem: Name the city in the body." in step
+    assert "accepted</b> (verified)" in watched
+    assert "failed 1" in runs
+    assert "anthropic:claude-opus-5-5" in spent
+    assert "Retry" in differ
+    assert "would_<wbr>be" in what_if
+    assert "always_<wbr>strong_<wbr>usd" in costs
+    assert "at most 0.5 USD" in forecast
     said = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
     assert "failed the policy Broken raised AttributeError" in said
     assert "every umbrella costs a third less" in said

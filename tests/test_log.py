@@ -285,38 +285,6 @@ def send(to: str) -> str:
     return f"sent to {to}"
 
 
-COLUMNS = {
-    "runs": "run parent task version label inputs model outcome verified why output started "
-    "seconds model_calls tool_calls cost_nano cost_usd events attempts",
-    "steps": "run step first_seq last_seq time seconds model_calls tool_calls model failures "
-    "cost_nano cost_usd decided",
-    "model_calls": "run step seq call time model served_model purpose policy state finish "
-    "input_uncached cache_read cache_write output_visible output_reasoning cost_nano cost_low_usd "
-    "cost_usd quoted_usd possibly_billed_usd price_table seconds first_token_seconds prefix "
-    "prefix_changed repairs failure message status retry_after request_id cached",
-    "tool_calls": "run step seq call time tool arguments effect state result failure message "
-    "seconds cached",
-    "decisions": "run step seq time moment policy decision why switched_to after_seconds feedback "
-    "call parameters overruled settled_usd reserved_usd presumed_usd model_calls seconds",
-    "problems": "run step seq time verdict check problem",
-    "approvals": "run step seq call time policy purpose question about tool arguments answer by "
-    "note answered waited_seconds",
-    "messages": "run seq time role text",
-    "trees": "run parent root task version label",
-    "tasks": "task version label first_run runs ended accepted at_once acceptance "
-    "at_once_acceptance attempts model_calls cost_nano cost_usd usd_per_accepted seconds "
-    "longest_seconds",
-    "spend": "day root task version model purpose policy model_calls failed input_tokens "
-    "output_tokens cost_nano cost_usd possibly_billed_usd",
-}
-
-
-@pytest.mark.parametrize("view", COLUMNS)
-def test_the_columns_of_the_views_are_public(log: Log, view: str) -> None:
-    cursor = log.connection.execute(f"select * from {view}")
-    assert [name for name, *_ in cursor.description] == COLUMNS[view].split()
-
-
 def test_the_views_tell_what_happened(tmp_path: Path) -> None:
     replies = [
         Failure("rate_limited", "slow down", 0.0, True, 429),

@@ -108,8 +108,12 @@ class Delegate:
 
     async def function(self, inputs: Mapping[str, Any], place: Place) -> Billed:
         """Carry the child out, or go on with it. Raises `StillWaiting` while it waits."""
-        run_id = f"{place.run.run_id}.{place.call.id}"
-        child = await self._inside(place).run_as(run_id, self.task, inputs, parent=place.run.run_id)
+        run, call = place.run, place.call.id
+        base = f"{run.owners[call]}.{call}" if call in run.owners else ""
+        inside = self._inside(place)
+        child = await inside.run_as(
+            f"{run.run_id}.{call}", self.task, inputs, parent=run.run_id, base=base
+        )
         _check_waiting(child)
         said = {"outcome": child.outcome, "output": child.output_data}
         if child.outcome is not Outcome.accepted:

@@ -67,8 +67,8 @@ def postings(run: Run, events: Sequence[Event]) -> list[Posting]:
     What a call settles counts in the window in which it was reserved, and what is reconciled in the
     ceilings under which the call was made, even if the run has been carried on without them.
     """
-    late = any(isinstance(event, Reconciled) for event in events)
-    if run.seq and not run.setting.ceilings and not late:
+    changes = any(isinstance(event, Started | Resumed | Reconciled) for event in events)
+    if run.seq and not run.setting.ceilings and not changes:
         return []
     posted: list[Posting] = []
     for event in events:
@@ -166,7 +166,9 @@ def in_doubt(run: Run) -> dict[str, list[InDoubt]]:
     ceilings: tuple[Ceiling, ...] = ()
     for event in run.events:
         match event:
-            case Started() | Resumed() | Ended():
+            case Started():  # a fork has nothing to do with what its base presumed
+                doubts, open_, ceilings = {}, {}, event.setting.ceilings
+            case Resumed() | Ended():
                 for call, doubt in open_.items():
                     doubts.setdefault(call, []).append(doubt)
                 open_ = {}

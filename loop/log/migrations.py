@@ -8,8 +8,9 @@ from functools import cache
 from importlib.resources import files
 
 from loopwright.errors import LogError
+from loopwright.log.rows import checksum
 
-STEPS = ("0001_events.sql", "0002_ledger.sql")
+STEPS = ("0001_events.sql", "0002_ledger.sql", "0003_totals.sql")
 """Each step brings a log from the version before it to its own number."""
 
 VERSION = len(STEPS)
@@ -18,6 +19,7 @@ VERSION = len(STEPS)
 def migrate(connection: sqlite3.Connection, path: str) -> None:
     """Bring the log to the newest schema, and refuse, untouched, what is newer still."""
     version = found(connection, path)
+    connection.create_function("checksum", 6, checksum, deterministic=True)
     for number in range(version + 1, VERSION + 1):
         _apply(connection, STEPS[number - 1], number)
     if _views(connection) != _wanted():

@@ -1,5 +1,6 @@
 """Events as rows of the log, and back."""
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +14,24 @@ def written(
 ) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
     """The rows of events that follow the first `seq` of a run, and the long texts in them."""
     parts: dict[str, str] = {}
-    rows = [
-        (run, i, type(event).__name__, event.time, _about(event), _text(event, parts))
-        for i, event in enumerate(events, seq + 1)
-    ]
+    rows = [_row(run, i, event, parts) for i, event in enumerate(events, seq + 1)]
     return rows, parts
+
+
+def _row(run: str, seq: int, event: Event, parts: dict[str, str]) -> tuple[Any, ...]:
+    row = (run, seq, type(event).__name__, event.time, _about(event), _text(event, parts))
+    return *row, checksum(*row)
+
+
+def checksum(run: str, seq: int, type: str, time: float, call: str | None, data: str) -> int:
+    """The CRC-32 of an event's row: it changes whenever a single character or number does.
+
+    >>> checksum("r", 1, "Started", 1.0, None, "{}")
+    3776355498
+    """
+    # SQLite gives whole numbers back as floats, and -0.0 as 0.0; `ascii` is the same everywhere.
+    head = ascii((run, seq, type, time + 0.0, call))
+    return zlib.crc32(f"{head}{data}".encode())
 
 
 def _text(event: Event, parts: dict[str, str] | None) -> str:

@@ -7,17 +7,20 @@ import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from loopwright.calls import Answer, Call, Question
-from loopwright.ceiling import ends, nano
+from loopwright import steps
+from loopwright.calls import Answer, Call, Question, ToolCall
+from loopwright.ceiling import LARGEST, ends, nano
 from loopwright.codec import plain, revive
 from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
 from loopwright.events import (
     Declined,
+    Ended,
     Event,
     Intended,
     Reconciled,
@@ -25,8 +28,10 @@ from loopwright.events import (
     Returned,
     Started,
 )
-from loopwright.fold import blank, folded
+from loopwright.fold import blank, fold, folded
 from loopwright.log import rows as row
+from loopwright.log.balances import carry, posted
+from loopwright.log.cancel import cancelled
 from loopwright.log.file import (
     SYNCHRONOUS,
     Durability,
@@ -45,9 +50,15 @@ from loopwright.task import Task
 
 if TYPE_CHECKING:
     from loopwright.log.search import Found
+    from loopwright.report import Report, Since
+    from loopwright.show.overview import By, RunTotals, SpendTotals
 
-_EVENT = "insert into events values (?, ?, ?, ?, ?, ?)"
+_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?)"
 _RUNS = "select run from events where type = 'Started' order by run"
+_OWN = (
+    "select type, time, call, data from events"
+    " where run = ? and (seq <= ? or type = 'Started') order by seq"
+)
 _PART = "insert into parts values (?, ?) on conflict do nothing"
 
 
@@ -98,9 +109,10 @@ class Log:
 
     @property
     def db(self) -> Any:
-        """The log as a `sqlite_utils.Database`, to ask questions of."""
+        """The log as a `sqlite_utils.Database`, to ask questions of; its totals are made first."""
         import sqlite_utils
 
+        self.sum_up()
         return sqlite_utils.Database(self.connection, execute_plugins=False)
 
     def close(self) -> None:
@@ -127,8 +139,15 @@ class Log:
 
     def _posted(self, run: str, seq: int, events: Sequence[Event]) -> Sequence[Posting]:
         """What they post, asking for nothing: what is appended here has happened."""
-        posted = postings(self.run(run) if seq else blank(run), events)
+        posted = postings(self._before(run, seq, events), events)
         return [evolve(one, asks=0) for one in posted]
+
+    def _before(self, run: str, seq: int, events: Sequence[Event]) -> Run:
+        first = events[0] if events else None
+        if isinstance(first, Started):
+            shared = self.events(first.base)[: first.shared] if first.base else []
+            return fold(blank(run), *shared)
+        return self.run(run) if seq else blank(run)
 
     def prepared(
         self, run: str, seq: int, events: Sequence[Event]
@@ -138,7 +157,7 @@ class Log:
         What is written is what counts as a fact from then on, for the run and its model too.
         """
         rows, parts = row.written(run, seq, events)
-        texts = (*(one[-1] for one in rows), *parts.values())
+        texts = (*(one[5] for one in rows), *parts.values())
         if not any(map(self.redaction.suspects, texts)):
             return events, rows, parts
         clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
@@ -155,6 +174,9 @@ class Log:
                 connection.execute(_EVENT, batch[0].rows[0])
                 return [None]
             with transaction(connection):
+                if not any(entry.posted for entry in batch):
+                    _inserted(connection, batch)
+                    return [None] * len(batch)
                 return [_entered(connection, entry) for entry in batch]
 
     # ------------------------------------------------------------------------------- reading
@@ -163,10 +185,23 @@ class Log:
         """All events of a run, in order. Raises `RunNotFound`."""
         return self._events(run, self._writing.lock)
 
-    def _events(self, run: str, lock: AbstractContextManager[object]) -> list[Event]:
+    def events_within(self, run: str) -> list[Event]:
+        """The same, for those who hold the connection already."""
+        return self._events(run, nullcontext())
+
+    def _events(
+        self, run: str, lock: AbstractContextManager[object], most: int = LARGEST
+    ) -> list[Event]:
+        """The first events of a run, `most` at most; a fork shares the beginning of its base."""
+        own = self._own(run, lock, most)
+        first = own[0]
+        if not isinstance(first, Started) or not first.base:
+            return own
+        return [*self._events(first.base, lock, min(first.shared, most)), *own][:most]
+
+    def _own(self, run: str, lock: AbstractContextManager[object], most: int) -> list[Event]:
         with lock:
-            query = "select type, time, call, data from events where run = ? order by seq"
-            rows = self.connection.execute(query, (run,)).fetchall()
+            rows = self.connection.execute(_OWN, (run, most)).fetchall()
         if not rows:
             raise RunNotFound(
                 f"{self.path} holds no run {run!r}; `select run from runs` lists them"
@@ -174,15 +209,48 @@ class Log:
         parts = _Parts(self, lock)
         return [row.read(kind, at, call, data, parts) for kind, at, call, data in rows]
 
-    def run(self, run: str, task: Task | None = None) -> Run:
-        """A run as the log has it; with its `task` its output is of the task's type."""
-        return folded(self.events(run), task)
+    def run(self, run: str, task: Task | None = None, *, at: int | None = None) -> Run:
+        """A run as the log has it; with its `task` its output is of the task's type.
+
+        With `at`, as it was at the end of that step: its calls had come back and its answer was
+        inspected, and nothing was decided on that yet. At 0 the run has just begun. Raises
+        `RunNotFound`, and `BadInput` for a step that there is not.
+        """
+        events = self.events(run)
+        run_ = folded(events if at is None else events[: steps.end(events, at)], task)
+        return run_.but(kept=self.path)
 
     def search(self, words: str, *, limit: int = 50) -> "list[Found]":
         """The messages that have all of `words` in them; see `loopwright.log.search`."""
         from loopwright.log.search import search
 
         return search(self, words, limit=limit)
+
+    def runs(
+        self,
+        *,
+        task: Task | str | None = None,
+        since: "Since" = None,
+        outcome: str | None = None,
+        parent: str | None = None,
+        limit: int | None = 1_000,
+    ) -> "Report[RunTotals]":
+        """The runs, newest first, as a `Report`: in a notebook a table, with a small plot.
+
+        Runs that a tool began are part of another run, and left out where neither `task` nor
+        `parent` is given. See `loopwright.show.overview.runs`.
+        """
+        from loopwright.show.overview import runs
+
+        log: Any = self
+        return runs(log, task=task, since=since, outcome=outcome, parent=parent, limit=limit)
+
+    def spend(self, by: "By" = "day", *, since: "Since" = None) -> "Report[SpendTotals]":
+        """What was spent, summed up, as a `Report`; see `loopwright.show.overview.spend`."""
+        from loopwright.show.overview import spend
+
+        log: Any = self
+        return spend(log, by, since=since)
 
     def has(self, run: str) -> bool:
         """Whether there is a run of this id."""
@@ -194,6 +262,16 @@ class Log:
         """The ids of all runs, oldest first."""
         with self._writing.lock:
             return [run for (run,) in self.connection.execute(_RUNS)]
+
+    def sum_up(self) -> int:
+        """Make the totals of the runs that have ended or wait; how many these were.
+
+        Views tell the same with and without, but of a large log they do so much faster then. It is
+        done by itself by all that reads many runs, such as `db`.
+        """
+        from loopwright.log.totals import sum_up
+
+        return sum_up(self._writing)
 
     def holder(self, run: str) -> str:
         """Which process has started or resumed the run last: its host and number."""
@@ -224,16 +302,35 @@ class Log:
         self._commit([Entry(rows, parts, postings(carried, [event]))])
 
     def rebuild(self) -> None:
-        """Make the balances of all ceilings anew, from the events.
+        """Make the balances of all ceilings anew, from what the events, also removed ones, posted.
 
         One transaction, so that nothing can be posted in between: whoever else writes waits for it.
         """
         with self._writing as connection, transaction(connection):
-            connection.execute("delete from balances")
-            for (run,) in connection.execute(_RUNS).fetchall():
-                enter(connection, postings(blank(run), self._events(run, nullcontext())))
+            self.rebalance(connection)
+
+    def rebalance(self, connection: sqlite3.Connection) -> None:
+        """`rebuild`, as a part of a transaction on the log's own connection."""
+        carry(connection)
+        for (run,) in connection.execute(_RUNS).fetchall():
+            enter(connection, posted(run, self.events_within(run)))
 
     # -------------------------------------------------------------------------------- people
+
+    def cancel(self, run: str, by: str = "", why: str = "") -> None:
+        """End a run as cancelled, and with it the runs that its tools have begun.
+
+        A process that carries it on stops with `RunTaken` at its next append, before it acts again;
+        a call that is under way there comes to its end, and what came of it is not written down. A
+        run that waits is over. What its tools did is not taken back (see `Loop.unwind`), and
+        `Loop.resume` can carry it on, as one that was interrupted. `by` and `why` are words for the
+        log. Raises `RunNotFound`, and `BadInput` if the run is over already.
+        """
+        with self._writing as connection, transaction(connection):
+            read = partial(self._events, lock=nullcontext())
+            for ending, end in cancelled(connection, read, run, by, why):
+                events, rows, parts = self.prepared(ending.run_id, ending.seq, [end])
+                _entered(connection, Entry(rows, parts, postings(ending, events)))
 
     def questions(self, run: str) -> list[Question]:
         """The questions of a run that nobody has answered yet."""
@@ -296,16 +393,22 @@ class Recorded(Through):
         return after if short is None else await self.record(run, _declined(events, short))
 
     async def perform(self, run: Run, call: Call) -> Event:
-        """A question may have been answered in the log meanwhile; what is not is asked."""
+        """A question may have been answered in the log meanwhile; what is not is asked. What the
+        run has from the one that it forked from is not done again."""
         if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
             return Returned(self.now(), call.id, answer)
+        if isinstance(call, ToolCall) and (fact := run.fact(call)):
+            return Returned(self.now(), call.id, fact, cached=True)
         return await self.inner.perform(run, call)
 
     def _taken(self, run: Run, event: Event) -> str:
+        there = self.log.events(run.run_id)[run.seq]
+        by = f"carried on by {self.log.holder(run.run_id)}, which has written event {run.seq + 1}"
+        if isinstance(there, Ended):
+            by = f"ended by another process ({there.why})"
         return (
-            f"run {run.run_id} was carried on by {self.log.holder(run.run_id)}, which has written "
-            f"event {run.seq + 1}: this process was about to write {type(event).__name__} there, "
-            "and stops before it does anything more"
+            f"run {run.run_id} was {by}: this process was about to write {type(event).__name__} "
+            "there, and stops before it does anything more"
         )
 
 
@@ -331,12 +434,12 @@ def _declined(events: Sequence[Event], short: Shortfall) -> list[Event]:
 def _entered(connection: sqlite3.Connection, entry: Entry) -> Shortfall | None:
     """Write one entry of a transaction, or leave it out altogether."""
     if not entry.posted:
-        _inserted(connection, entry)
+        _inserted(connection, [entry])
         return None
     connection.execute("savepoint entry")
     try:
         post(connection, entry.posted)
-        _inserted(connection, entry)
+        _inserted(connection, [entry])
     except Shortfall as short:
         connection.execute("rollback to entry")
         return short
@@ -345,10 +448,11 @@ def _entered(connection: sqlite3.Connection, entry: Entry) -> Shortfall | None:
     return None
 
 
-def _inserted(connection: sqlite3.Connection, entry: Entry) -> None:
-    if entry.parts:
-        connection.executemany(_PART, entry.parts.items())
-    connection.executemany(_EVENT, entry.rows)
+def _inserted(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """All rows in one statement: a call for each of many entries costs more than the rows."""
+    if parts := [part for entry in entries for part in entry.parts.items()]:
+        connection.executemany(_PART, parts)
+    connection.executemany(_EVENT, [row for entry in entries for row in entry.rows])
 
 
 class _Parts(dict[str, str]):

@@ -1,30 +1,42 @@
 -- The views are what the log offers to SQL. Money is in USD; `_nano` columns are exact. Times are UTC.
--- What is asked of one run (`where run = ...`) is read from that run alone, but for `ledger`.
--- `likely` is there for joins: without it SQLite takes a view for a few rows, and makes no index.
+-- What is asked of one run, or of the runs that another table brings in a join, is read from these
+-- alone: no view below sorts, and none but `steps`, `messages` and `ledger` puts rows together first.
 
--- Every event with its step: what the other views are made of.
+-- Which events each pass of the loop has made: `step` 0 is what came before the first call. The
+-- passes are counted once for a run, as JSON, which is the one way to do it inside of a join.
+create view passes as
+select s.run, pass.key as step, json_extract(pass.value, '$[0]') as first_seq,
+  json_extract(pass.value, '$[1]') as last_seq
+from events s indexed by events_started cross join json_each((
+  select json_group_array(json_array(seq, next - 1)) from (
+    select seq, lead(seq, 1, 1 << 62) over (order by seq) as next from (
+      select seq, type, lag(type) over (order by seq) as before from events where run = s.run
+    ) where before is null or type = 'Intended' and before <> 'Intended'
+  )
+)) as pass
+where s.type = 'Started';
+
+-- Every event with its step: what other views are made of. A fork has only its own events here, and
+-- counts their steps from 0.
 create view stepped as
-select run, seq, type, time, call, data,
-  sum(type = 'Intended' and before is not 'Intended')
-    over (partition by run order by seq) as step
-from (select *, lag(type) over (partition by run order by seq) as before from events);
+select e.run, e.seq, e.type, e.time, e.call, e.data, p.step
+from passes p cross join events e on e.run = p.run and e.seq between p.first_seq and p.last_seq;
 
 -- Every call with what came of it: an intent that is followed by no outcome is in doubt.
 create view calls as
-select run, step, seq, call, kind, time, data, outcome, came
-from (
-  select run, step, seq, call, type, time, data,
-    json_extract(data, '$.call.is') as kind,
-    lead(data) over same as outcome,
-    lead(type) over same as came
-  from stepped
-  where likely(type in ('Intended', 'Returned', 'Failed', 'Paused'))
-  window same as (partition by run, call order by seq)
+select i.run, i.step, i.seq, i.call, json_extract(i.data, '$.call.is') as kind, i.time, i.data,
+  o.data as outcome, o.type as came, o.seq as came_seq, o.time as came_time
+from stepped i left join events o on o.run = i.run and o.seq = (
+  select n.seq from events n
+  where n.run = i.run and n.seq > i.seq and n.call = i.call
+    and n.type in ('Intended', 'Returned', 'Failed', 'Paused')
+  order by n.seq limit 1
 )
-where likely(type = 'Intended');
+where i.type = 'Intended';
 
 -- Every call to a model: which one, tokens by bucket, cost, latency, how it finished or failed.
--- `policy` is whose TryAgain or Switch made it necessary; without one the task itself did.
+-- `policy` is whose TryAgain or Switch made it necessary; without one the task itself did. What a call
+-- without figures has really cost is known once it is reconciled; until then it is possibly billed.
 create view model_calls as
 select run, step, seq, call,
   strftime('%Y-%m-%dT%H:%M:%fZ', time, 'unixepoch') as time,
@@ -48,15 +60,11 @@ select run, step, seq, call,
     + coalesce(json_extract(outcome, '$.result.usage.cache_write_long'), 0) as cache_write,
   coalesce(json_extract(outcome, '$.result.usage.output_visible'), 0) as output_visible,
   coalesce(json_extract(outcome, '$.result.usage.output_reasoning'), 0) as output_reasoning,
-  coalesce(json_extract(outcome, '$.cost.high'), 0) as cost_nano,
-  coalesce(json_extract(outcome, '$.cost.low'), 0) / 1e9 as cost_low_usd,
-  coalesce(json_extract(outcome, '$.cost.high'), 0) / 1e9 as cost_usd,
-  coalesce(json_extract(data, '$.call.quote.high'), 0) / 1e9 as quoted_usd,
-  case
-    when came = 'Failed' and coalesce(json_extract(outcome, '$.failure.status'), 0) >= 400 then 0
-    when came = 'Returned' and json_extract(outcome, '$.result.usage') is not null then 0
-    else coalesce(json_extract(data, '$.call.quote.high'), 0)
-  end / 1e9 as possibly_billed_usd,
+  coalesce(reconciled, json_extract(outcome, '$.cost.high'), 0) as cost_nano,
+  coalesce(reconciled, json_extract(outcome, '$.cost.low'), 0) / 1e9 as cost_low_usd,
+  coalesce(reconciled, json_extract(outcome, '$.cost.high'), 0) / 1e9 as cost_usd,
+  coalesce(quote, 0) / 1e9 as quoted_usd,
+  iif(known or reconciled is not null, 0, coalesce(quote, 0)) / 1e9 as possibly_billed_usd,
   json_extract(outcome, '$.cost.table') as price_table,
   json_extract(outcome, '$.seconds') as seconds,
   json_extract(outcome, '$.result.first_token') as first_token_seconds,
@@ -71,9 +79,24 @@ select run, step, seq, call,
   json_extract(outcome, '$.failure.status') as status,
   json_extract(outcome, '$.failure.retry_after') as retry_after,
   coalesce(json_extract(outcome, '$.result.request_id'), json_extract(outcome, '$.failure.request_id')) as request_id,
-  coalesce(json_extract(outcome, '$.cached'), 0) as cached
-from calls where likely(kind = 'ModelCall')
-order by run, seq;
+  coalesce(json_extract(outcome, '$.cached'), 0) as cached,
+  iif(known or reconciled is not null, 0, coalesce(quote, 0)) as possibly_billed_nano
+from (
+  select *, iif(known, null, (
+      select json_extract(r.data, '$.cost') from events r
+      where r.run = priced.run and r.seq > priced.seq and r.type = 'Reconciled'
+        and r.call = priced.call
+      order by r.seq limit 1
+    )) as reconciled
+  from (
+    select *, json_extract(data, '$.call.quote.high') as quote,
+      coalesce(case came
+        when 'Returned' then json_extract(outcome, '$.result.usage') is not null
+        when 'Failed' then json_extract(outcome, '$.failure.status') >= 400
+      end, 0) as known
+    from calls where kind = 'ModelCall'
+  ) as priced
+) as calls;
 
 -- Every call to a tool: its arguments, what repeating it may do, its result or failure.
 create view tool_calls as
@@ -94,8 +117,7 @@ select run, step, seq, call,
   ) as message,
   json_extract(outcome, '$.seconds') as seconds,
   coalesce(json_extract(outcome, '$.cached'), 0) as cached
-from calls where likely(kind = 'ToolCall')
-order by run, seq;
+from calls where kind = 'ToolCall';
 
 -- Every opinion that counted: when, whose, with which parameters, why, and what was spent by then.
 create view decisions as
@@ -122,8 +144,7 @@ select run, step, seq,
   coalesce(json_extract(data, '$.spent.presumed'), 0) / 1e9 as presumed_usd,
   coalesce(json_extract(data, '$.spent.model_calls'), 0) as model_calls,
   coalesce(json_extract(data, '$.seconds'), 0) as seconds
-from stepped where likely(type = 'Decided')
-order by run, seq;
+from stepped where type = 'Decided';
 
 -- What each check found wrong with an answer (`problem`), or could not tell (`undecided`).
 create view problems as
@@ -135,51 +156,37 @@ select run, step, seq,
     (select text from parts where digest = json_extract(found.value, '$.text."$part"')),
     json_extract(found.value, '$.text')
   ) as problem
-from (
-  select *, 'problem' as verdict, json_extract(data, '$.problems') as list from stepped where type = 'Inspected'
-  union all
-  select *, 'undecided', json_extract(data, '$.undecided') from stepped where type = 'Inspected'
-), json_each(list) as found
-order by run, seq;
+from stepped e
+cross join (
+  select 'problem' as verdict, '$.problems' as list union all select 'undecided', '$.undecided'
+)
+cross join json_each(e.data, list) as found
+where e.type = 'Inspected';
 
 -- One pass of the loop: the calls made together, what they cost, and what was decided then.
 create view steps as
-select distinct run, step, min(seq) over same as first_seq, max(seq) over same as last_seq,
-  strftime('%Y-%m-%dT%H:%M:%fZ', min(time) over same, 'unixepoch') as time,
-  max(time) over same - min(time) over same as seconds,
-  sum(type = 'Intended' and json_extract(data, '$.call.is') = 'ModelCall') over same as model_calls,
-  sum(type = 'Intended' and json_extract(data, '$.call.is') = 'ToolCall') over same as tool_calls,
-  max(case when type = 'Intended' then json_extract(data, '$.call.model') end) over same as model,
-  sum(type = 'Failed') over same as failures,
-  sum(coalesce(json_extract(data, '$.cost.high'), 0)) over same as cost_nano,
-  sum(coalesce(json_extract(data, '$.cost.high'), 0)) over same / 1e9 as cost_usd,
-  group_concat(case when type = 'Decided'
-    then (json_extract(data, '$.policy')) || ': ' || (json_extract(data, '$.decision.is')) end, '; ')
-    over same as decided
-from stepped where step > 0
-window same as (
-  partition by run, step order by seq rows between unbounded preceding and unbounded following
-)
-order by run, step;
+select p.run, p.step, p.first_seq, max(e.seq) as last_seq,
+  strftime('%Y-%m-%dT%H:%M:%fZ', min(e.time), 'unixepoch') as time,
+  max(e.time) - min(e.time) as seconds,
+  sum(e.type = 'Intended' and json_extract(e.data, '$.call.is') = 'ModelCall') as model_calls,
+  sum(e.type = 'Intended' and json_extract(e.data, '$.call.is') = 'ToolCall') as tool_calls,
+  max(case when e.type = 'Intended' then json_extract(e.data, '$.call.model') end) as model,
+  sum(e.type = 'Failed') as failures,
+  sum(coalesce(json_extract(e.data, '$.cost.high'), 0)) as cost_nano,
+  sum(coalesce(json_extract(e.data, '$.cost.high'), 0)) / 1e9 as cost_usd,
+  (select group_concat(said, '; ') from (
+    select json_extract(d.data, '$.policy') || ': ' || json_extract(d.data, '$.decision.is') as said
+    from events d
+    where d.run = p.run and d.seq between p.first_seq and p.last_seq and d.type = 'Decided'
+    order by d.seq
+  )) as decided
+from passes p cross join events e on e.run = p.run and e.seq between p.first_seq and p.last_seq
+where p.step > 0
+group by p.run, p.step;
 
 -- Every question to a person, who answered what, and the tool call that waited for it (`about`).
 -- An answer that no process has picked up yet has no `answered` time.
 create view approvals as
-with asked as (
-  select run, step, seq, call, time, outcome, came_time,
-    coalesce(json_extract(data, '$.call.purpose'), 'approval') as purpose,
-    coalesce(
-      (select text from parts where digest = json_extract(data, '$.call.text."$part"')),
-      json_extract(data, '$.call.text')
-    ) as question,
-    json_extract(data, '$.call.about') as about
-  from (
-    select *, lead(data) over same as outcome, lead(time) over same as came_time
-    from stepped where likely(type in ('Intended', 'Returned'))
-    window same as (partition by run, call order by seq)
-  )
-  where likely(type = 'Intended') and likely(json_extract(data, '$.call.is') = 'Question')
-)
 select asked.run, step, asked.seq, asked.call,
   strftime('%Y-%m-%dT%H:%M:%fZ', asked.time, 'unixepoch') as time,
   (select json_extract(d.data, '$.policy') from events d
@@ -187,16 +194,8 @@ select asked.run, step, asked.seq, asked.call,
       and json_extract(d.data, '$.decision.is') = 'Ask'
     order by d.seq desc limit 1) as policy,
   purpose, question, about,
-  (select json_extract(wish.value, '$.name')
-    from events r, json_each(r.data, '$.result.blocks') as wish
-    where r.run = asked.run and r.seq < asked.seq and r.type = 'Returned'
-      and json_extract(wish.value, '$.id') = about
-    order by r.seq desc limit 1) as tool,
-  (select json_extract(wish.value, '$.arguments')
-    from events r, json_each(r.data, '$.result.blocks') as wish
-    where r.run = asked.run and r.seq < asked.seq and r.type = 'Returned'
-      and json_extract(wish.value, '$.id') = about
-    order by r.seq desc limit 1) as arguments,
+  json_extract(wish, '$.name') as tool,
+  json_extract(wish, '$.arguments') as arguments,
   coalesce(
     (select text from parts where digest = json_extract(outcome, '$.result.text."$part"')),
     json_extract(outcome, '$.result.text'),
@@ -215,8 +214,26 @@ select asked.run, step, asked.seq, asked.call,
   ) as note,
   strftime('%Y-%m-%dT%H:%M:%fZ', came_time, 'unixepoch') as answered,
   came_time - asked.time as waited_seconds
-from asked
-order by run, seq;
+from (
+  select i.run, i.step, i.seq, i.call, i.time, o.data as outcome,
+    case o.type when 'Returned' then o.time end as came_time,
+    coalesce(json_extract(i.data, '$.call.purpose'), 'approval') as purpose,
+    coalesce(
+      (select text from parts where digest = json_extract(i.data, '$.call.text."$part"')),
+      json_extract(i.data, '$.call.text')
+    ) as question,
+    json_extract(i.data, '$.call.about') as about,
+    (select block.value from events r, json_each(r.data, '$.result.blocks') as block
+      where r.run = i.run and r.seq < i.seq and r.type = 'Returned'
+        and json_extract(block.value, '$.id') = json_extract(i.data, '$.call.about')
+      order by r.seq desc limit 1) as wish
+  from stepped i left join events o on o.run = i.run and o.seq = (
+    select n.seq from events n
+    where n.run = i.run and n.seq > i.seq and n.call = i.call and n.type in ('Intended', 'Returned')
+    order by n.seq limit 1
+  )
+  where i.type = 'Intended' and json_extract(i.data, '$.call.is') = 'Question'
+) as asked;
 
 -- Every message: the prompt, what models said and called, what tools and people gave, feedback.
 -- In the arguments of a call, texts of more than 512 characters stand by their digest in `parts`.
@@ -266,114 +283,137 @@ select run, seq, strftime('%Y-%m-%dT%H:%M:%fZ', time, 'unixepoch') as time, role
 from said where likely(json_extract(data, path) is not null)
 order by run, seq;
 
--- Every run with its task and the run at the top of its tree: the one that nobody delegated.
-create view trees as
-select run, coalesce(json_extract(data, '$.parent'), '') as parent,
+-- The run at the top of each run's tree: the one that nobody delegated.
+create view tops as
+select s.run,
   (with recursive up(run, parent, height) as (
       select s.run, json_extract(s.data, '$.parent'), 0
       union all
       select above.run, json_extract(above.data, '$.parent'), height + 1
-      from up join events above on above.run = up.parent and above.seq = 1
+      from up join events above indexed by events_started
+        on above.run = up.parent and above.type = 'Started'
     )
-    select run from up order by height desc limit 1) as root,
-  json_extract(data, '$.task') as task,
-  json_extract(data, '$.version') as version,
-  json_extract(data, '$.label') as label
-from events s where type = 'Started' and seq = 1;
+    select run from up order by height desc limit 1) as root
+from events s indexed by events_started where s.type = 'Started';
+
+-- What `run_totals` will hold of the runs whose totals are not made.
+create view unsummed_runs as
+select told.run,
+  t.root,
+  coalesce(json_extract(s.data, '$.parent'), '') as parent,
+  coalesce(json_extract(s.data, '$.base'), '') as base,
+  json_extract(s.data, '$.shared') as base_seq,
+  json_extract(s.data, '$.task') as task,
+  coalesce(json_extract(s.data, '$.version'), '') as version,
+  coalesce(json_extract(s.data, '$.label'), '') as label,
+  json_extract(s.data, '$.setting.model') as model,
+  case
+    when last.type = 'Ended' then json_extract(last.data, '$.outcome')
+    when told.paused > told.taken then 'waiting'
+    else 'open'
+  end as outcome,
+  case last.type when 'Ended' then coalesce(json_extract(last.data, '$.verified'), 0) end as verified,
+  strftime('%Y-%m-%dT%H:%M:%fZ', s.time, 'unixepoch') as started,
+  last.time - s.time as seconds,
+  told.model_calls, told.tool_calls, told.cost_nano, told.events, told.attempts
+from (
+  select u.run, min(e.seq) as first, max(iif(e.type = 'Reconciled', 0, e.seq)) as last,
+    max(iif(e.type in ('Started', 'Resumed'), e.seq, 0)) as taken,
+    max(iif(e.type = 'Paused', e.seq, 0)) as paused,
+    count(*) as events,
+    sum(e.type = 'Inspected' and json_extract(e.data, '$.judging') is null) as attempts,
+    sum(e.type = 'Intended' and json_extract(e.data, '$.call.is') = 'ModelCall') as model_calls,
+    sum(e.type = 'Intended' and json_extract(e.data, '$.call.is') = 'ToolCall') as tool_calls,
+    sum(case e.type
+      when 'Returned' then coalesce(json_extract(e.data, '$.cost.high'), 0)
+      when 'Reconciled' then json_extract(e.data, '$.cost') else 0 end) as cost_nano
+  from unsummed u cross join events e on e.run = u.run
+  group by u.run
+) as told
+cross join events s on s.run = told.run and s.seq = told.first and s.type = 'Started'
+cross join events last on last.run = told.run and last.seq = told.last
+cross join tops t on t.run = told.run;
+
+-- Every run with its task and the run at the top of its tree: the one that nobody delegated.
+create view trees as
+select run, parent, root, task, version, label
+from (select * from run_totals union all select * from unsummed_runs);
 
 -- Every run: its task, prompt version and inputs, how it ended and why, what it took and cost.
 -- `waiting` is for a person, `open` still goes on, or its process has died. The cost is with that
--- of the runs that it has delegated.
+-- of the runs that it has delegated. A fork has gone on from another run, its `base`, after that
+-- run's event `base_seq`; only its own events count.
 create view runs as
-select s.run,
-  coalesce(json_extract(s.data, '$.parent'), '') as parent,
-  json_extract(s.data, '$.task') as task,
-  json_extract(s.data, '$.version') as version,
-  json_extract(s.data, '$.label') as label,
-  json_extract(s.data, '$.inputs') as inputs,
-  json_extract(s.data, '$.setting.model') as model,
-  case last.type
-    when 'Ended' then json_extract(last.data, '$.outcome')
-    else case when exists (
-      select 1 from events p where p.run = s.run and p.type = 'Paused' and p.seq > (
-        select max(seq) from events c where c.run = s.run and c.type in ('Started', 'Resumed')
-      )
-    ) then 'waiting' else 'open' end
-  end as outcome,
-  case last.type when 'Ended' then coalesce(json_extract(last.data, '$.verified'), 0) end as verified,
-  case last.type when 'Ended' then coalesce(
-    (select text from parts where digest = json_extract(last.data, '$.why."$part"')),
-    json_extract(last.data, '$.why')
-  ) end as why,
-  case last.type when 'Ended' then coalesce(
-    (select text from parts where digest = json_extract(last.data, '$.output."$part"')),
-    json_extract(last.data, '$.output')
-  ) end as output,
-  strftime('%Y-%m-%dT%H:%M:%fZ', s.time, 'unixepoch') as started,
-  last.time - s.time as seconds,
-  totals.model_calls, totals.tool_calls, totals.cost_nano, totals.cost_nano / 1e9 as cost_usd,
-  totals.events, totals.attempts
-from events s
-join (
-  select run, count(*) as events,
-    sum(type = 'Inspected' and json_extract(data, '$.judging') is null) as attempts,
-    sum(type = 'Intended' and json_extract(data, '$.call.is') = 'ModelCall') as model_calls,
-    sum(type = 'Intended' and json_extract(data, '$.call.is') = 'ToolCall') as tool_calls,
-    sum(case type
-      when 'Returned' then coalesce(json_extract(data, '$.cost.high'), 0)
-      when 'Reconciled' then json_extract(data, '$.cost') else 0 end) as cost_nano
-  from events group by run
-) totals on totals.run = s.run
-join events last on last.run = s.run
-  and last.seq = (select max(seq) from events where run = s.run and type <> 'Reconciled')
-where s.type = 'Started'
-order by s.run;
+select run, parent, task, version, label,
+  (select json_extract(s.data, '$.inputs') from events s indexed by events_started
+    where s.run = t.run and s.type = 'Started') as inputs,
+  model, outcome, verified,
+  (select coalesce(
+      (select text from parts where digest = json_extract(e.data, '$.why."$part"')),
+      json_extract(e.data, '$.why')
+    ) from events e
+    where e.run = t.run and e.type = 'Ended' and verified is not null
+    order by e.seq desc limit 1) as why,
+  (select coalesce(
+      (select text from parts where digest = json_extract(e.data, '$.output."$part"')),
+      json_extract(e.data, '$.output')
+    ) from events e
+    where e.run = t.run and e.type = 'Ended' and verified is not null
+    order by e.seq desc limit 1) as output,
+  started, seconds, model_calls, tool_calls, cost_nano, cost_nano / 1e9 as cost_usd, events,
+  attempts, root, base, base_seq
+from (select * from run_totals union all select * from unsummed_runs) as t;
 
 -- The prompt versions of each task side by side. `acceptance` is of the runs that ended; `at_once`
 -- are those accepted at the first attempt. What an accepted answer costs counts the others' cost, too.
 create view tasks as
 select task, version, label, min(started) as first_run, count(*) as runs,
-  sum(over) as ended,
-  sum(outcome = 'accepted') as accepted,
+  sum(over) as ended, sum(outcome = 'accepted') as accepted,
   sum(outcome = 'accepted' and attempts = 1) as at_once,
   1.0 * sum(outcome = 'accepted') / nullif(sum(over), 0) as acceptance,
   1.0 * sum(outcome = 'accepted' and attempts = 1) / nullif(sum(over), 0) as at_once_acceptance,
-  avg(attempts) as attempts,
-  sum(model_calls) as model_calls,
-  sum(cost_nano) as cost_nano,
-  sum(cost_nano) / 1e9 as cost_usd,
+  avg(attempts) as attempts, sum(model_calls) as model_calls,
+  sum(cost_nano) as cost_nano, sum(cost_nano) / 1e9 as cost_usd,
   sum(cost_nano) / 1e9 / nullif(sum(outcome = 'accepted'), 0) as usd_per_accepted,
   avg(case when over then seconds end) as seconds,
   max(case when over then seconds end) as longest_seconds
-from (select *, outcome not in ('waiting', 'open') as over from runs)
+from (
+  select task, version, label, started, outcome, attempts, model_calls, cost_nano, seconds,
+    outcome not in ('waiting', 'open') as over from run_totals
+  union all
+  select task, version, label, started, outcome, attempts, model_calls, cost_nano, seconds,
+    outcome not in ('waiting', 'open') from unsummed_runs
+)
 group by task, version, label
 order by task, first_run;
 
--- Money by day, run tree (`root`), task, prompt version, model, purpose and policy: to be summed up.
--- `policy` is as in `model_calls`, and '' where there is none.
-create view spend as
-select date(m.time) as day, t.root, t.task, t.version, m.model, m.purpose,
+-- What `spend_totals` will hold of the runs whose totals are not made.
+create view unsummed_spend as
+select u.run, t.root, json_extract(s.data, '$.task') as task,
+  coalesce(json_extract(s.data, '$.version'), '') as version, date(m.time) as day, m.model, m.purpose,
   coalesce(m.policy, '') as policy,
-  count(*) as model_calls,
-  sum(m.state = 'failed') as failed,
+  count(*) as model_calls, sum(m.state = 'failed') as failed,
   sum(m.input_uncached + m.cache_read + m.cache_write) as input_tokens,
   sum(m.output_visible + m.output_reasoning) as output_tokens,
-  sum(m.cost_nano) as cost_nano,
-  sum(m.cost_nano) / 1e9 as cost_usd,
-  sum(m.possibly_billed_usd) as possibly_billed_usd
-from model_calls m join trees t on t.run = m.run
-group by 1, 2, 3, 4, 5, 6, 7;
+  sum(m.cost_nano) as cost_nano, sum(m.possibly_billed_nano) as possibly_billed_nano
+from unsummed u
+cross join events s indexed by events_started on s.run = u.run and s.type = 'Started'
+cross join tops t on t.run = u.run
+cross join model_calls m on m.run = u.run
+group by u.run, date(m.time), m.model, m.purpose, coalesce(m.policy, '');
+
+-- Money by run, run tree (`root`), day, task, prompt version, model, purpose and policy: to be
+-- summed up. `policy` is as in `model_calls`, and '' where there is none.
+create view spend as
+select day, root, task, version, model, purpose, policy, model_calls, failed, input_tokens,
+  output_tokens, cost_nano, cost_nano / 1e9 as cost_usd,
+  possibly_billed_nano / 1e9 as possibly_billed_usd, run
+from (select * from spend_totals union all select * from unsummed_spend);
 
 -- Every reservation, settlement, presumption and reconciliation of money, as what it changes: their
 -- sums are the balances. What was under way when the run ended, or was taken up again, is presumed.
 create view ledger as
-with acts as (
-  select *, lead(type) over same as came, lead(seq) over same as came_seq,
-    lead(time) over same as came_time, lead(data) over same as outcome
-  from events where type in ('Intended', 'Returned', 'Failed')
-  window same as (partition by run, call order by seq)
-),
-made as (
+with made as (
   select run, seq, time, call, came, came_seq, came_time,
     json_extract(data, '$.call.model') as model,
     coalesce(json_extract(data, '$.call.quote.high'), 0) as quote,
@@ -382,7 +422,7 @@ made as (
       when 'Returned' then json_extract(outcome, '$.result.usage') is not null
       when 'Failed' then coalesce(json_extract(outcome, '$.failure.status'), 0) >= 400
     end as known
-  from acts where type = 'Intended' and json_extract(data, '$.call.is') = 'ModelCall'
+  from calls where kind = 'ModelCall'
 ),
 entries as (
   select run, seq, time, call, model, 'reserved' as entry,
@@ -411,21 +451,25 @@ select run, seq, strftime('%Y-%m-%dT%H:%M:%fZ', time, 'unixepoch') as time, call
   settled as settled_nano, reserved as reserved_nano, presumed as presumed_nano,
   excess as excess_nano, settled / 1e9 as settled_usd, reserved / 1e9 as reserved_usd,
   presumed / 1e9 as presumed_usd, by
-from entries order by run, seq;
+from entries;
 
 -- What is used of each ceiling in each of its windows, in its unit (USD, tokens, requests, failures).
 -- What it allows is what the run that named it last has said.
 create view ceilings as
 with said as (
-  select c.value as data, row_number() over (
-    partition by json_extract(c.value, '$.name') order by e.time desc) as age
-  from events e, json_each(e.data, '$.setting.ceilings') as c where e.type in ('Started', 'Resumed')
+  select ceiling as name, (
+      select c.value
+      from events e indexed by events_settings, json_each(e.data, '$.setting.ceilings') as c
+      where e.type in ('Started', 'Resumed') and json_extract(c.value, '$.name') = b.ceiling
+      order by e.time desc limit 1
+    ) as data
+  from (select distinct ceiling from balances) as b
 ),
 newest as (
-  select json_extract(data, '$.name') as name, json_extract(data, '$.limit') as allowed,
+  select name, json_extract(data, '$.limit') as allowed,
     coalesce(json_extract(data, '$.unit'), 'usd') as unit,
     coalesce(json_extract(data, '$.model'), '*') as model
-  from said where age = 1
+  from said where data is not null
 )
 select ceiling, window, unit, model,
   allowed / scale as allowed, settled / scale as settled, reserved / scale as reserved,

@@ -12,10 +12,10 @@ from loopwright.show.frame import page as framed
 from loopwright.show.grid import (
     Column,
     Row,
+    badges,
     commands,
     counts,
     grid,
-    outcomes,
     shares,
     texts,
     times,
@@ -159,7 +159,7 @@ _VERSIONS = [
 _RUN = [
     commands("run", "run"),
     texts("task", "task"),
-    outcomes("outcome", "outcome"),
+    badges("outcome", "outcome"),
     texts("began", "started"),
     times("took", "seconds"),
     usd("USD"),
@@ -172,7 +172,7 @@ _WAITS = [
 ]
 _CHECKS = [texts("check", "check"), counts("problems", "problems"), counts("runs", "runs")]
 _FAILED = [texts("of", "what"), texts("failure", "failure"), counts("calls", "calls")]
-_ENDED = [outcomes("outcome", "outcome"), counts("runs", "runs"), usd("USD")]
+_ENDED = [badges("outcome", "outcome"), counts("runs", "runs"), usd("USD")]
 
 # ---------------------------------------------------------------------------------- the questions
 # Of runs, those are counted that nobody delegated: their cost is with that of the runs below them.

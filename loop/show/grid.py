@@ -51,7 +51,7 @@ def shares(head: str, name: str) -> Column:
     return Column(head, name, lambda share: "" if share is None else f"{100 * share:.0f} %")
 
 
-def outcomes(head: str, name: str) -> Column:
+def badges(head: str, name: str) -> Column:
     """A column of outcomes."""
     return Column(head, name, lambda value: badge(str(value)), numeric=False)
 

@@ -27,7 +27,7 @@ def _by_hand(path: Path, planned: floor.Plan) -> int:
     return path.stat().st_size
 
 
-@pytest.mark.parametrize(("few", "many"), [(100, 200), (1000, 2000)])
+@pytest.mark.parametrize(("few", "many"), [(100, 200), (1_000, 2_000), (9_000, 10_000)])
 def bench_bytes_of_a_turn(
     benchmark: Any, ratios: Any, numbered: Iterator[Path], few: int, many: int
 ) -> None:

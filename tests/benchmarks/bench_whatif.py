@@ -28,8 +28,10 @@ def _log(path: Path, runs: int) -> Log:
     """One run that was carried out, as often as it takes, under ids of their own."""
     log = Log(path, "process")
     run = loop(model(TURNS), log).run_now(task())
-    rows = log.connection.execute("select seq, type, time, call, data from events").fetchall()
-    copy = "insert into events values (?, ?, ?, ?, ?, ?)"
+    rows = log.connection.execute(
+        "select seq, type, time, call, data, checksum from events"
+    ).fetchall()
+    copy = "insert into events values (?, ?, ?, ?, ?, ?, ?)"
     with transaction(log.connection):
         for number in range(1, runs):
             named = [(f"{run.run_id}-{number:06}", *row) for row in rows]

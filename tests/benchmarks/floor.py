@@ -22,7 +22,7 @@ Row = tuple[str, str | None, dict[str, Any]]
 Plan = list[list[list[Row]]]
 """The transactions up to each call that is made, and after the last one."""
 
-_INSERT = "insert into events values (?, ?, ?, ?, ?, ?)"
+_INSERT = "insert into events (run, seq, type, time, call, data) values (?, ?, ?, ?, ?, ?)"
 _SYNCHRONOUS = {"power": "full", "process": "normal"}
 _NUMBERS = count()
 
