@@ -1,0 +1,104 @@
+"""Apps: the loop and the task of a user, named by where they stand in their code."""
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from loopwright.api import Loop
+from loopwright.errors import BadInput
+from loopwright.task import Task
+
+_SPEC = re.compile(r"(?P<where>.+?)(?::(?P<loop>\w+))?(?::(?P<task>\w+))?")
+
+STAND_INS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+"""Keys without which a loop of theirs cannot even be made; here no model is ever asked."""
+
+
+def app(spec: str, beside: str = "") -> tuple[Loop, Task]:
+    """The loop and the task that ``FILE_OR_MODULE[:LOOP[:TASK]]`` names, in order to replay runs.
+
+    Each may be the thing itself, or a function without parameters that makes one. A file is looked
+    for in the working folder, and then beside the file `beside`. Keys of providers that are not set
+    are made up meanwhile. Raises `BadInput` for what is not there.
+    """
+    found = _SPEC.fullmatch(spec)
+    if not found:
+        raise BadInput(f"app={spec!r}: say FILE_OR_MODULE[:LOOP[:TASK]]")
+    with _keys_made_up():
+        module = _module(found["where"], Path(beside).parent)
+        loop = _held(module, found["loop"] or "loop", Loop)
+        task = _held(module, found["task"] or "task", Task)
+    return loop, task
+
+
+def _held(module: ModuleType, name: str, kind: type[Any]) -> Any:
+    held = getattr(module, name, None)
+    if callable(held) and not isinstance(held, kind):
+        held = held()
+    if not isinstance(held, kind):
+        what = f"is a {type(held).__name__}" if hasattr(module, name) else "is not there"
+        raise BadInput(
+            f"{module.__name__}:{name} {what}, and no {kind.__name__}: name it in "
+            "FILE_OR_MODULE:LOOP:TASK"
+        )
+    return held
+
+
+def _module(where: str, beside: Path) -> ModuleType:
+    if not where.endswith(".py"):
+        with _importing(Path.cwd()):
+            return _imported(where)
+    path = next((p for p in (Path(where), beside / where) if p.exists()), None)
+    if path is None:
+        raise BadInput(f"there is no file {where}, neither in {Path.cwd()} nor in {beside}")
+    return _loaded(path.resolve())
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise BadInput(f"there is no module {name!r}; a file is named by its .py") from None
+        raise
+
+
+def _loaded(path: Path) -> ModuleType:
+    there = sys.modules.get(path.stem)
+    if there is not None and getattr(there, "__file__", None) == str(path):
+        return there
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # types are looked up there by the name of their module
+    with _importing(path.parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+@contextmanager
+def _keys_made_up() -> Iterator[None]:
+    made_up = [name for name in STAND_INS if not os.environ.get(name)]
+    os.environ.update(dict.fromkeys(made_up, "not-a-key"))
+    try:
+        yield
+    finally:
+        for name in made_up:
+            os.environ.pop(name, None)

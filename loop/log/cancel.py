@@ -1,0 +1,50 @@
+"""Cancel: which runs are over when one is cancelled, and how that is written down."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from loopwright.errors import BadInput
+from loopwright.events import Ended, Event
+from loopwright.fold import folded
+from loopwright.outcome import Outcome
+from loopwright.run import Run
+
+_CHILDREN = (
+    "select run from events"
+    " where type = 'Started' and json_extract(data, '$.parent') = ? order by run"
+)
+
+Read = Callable[[str], Sequence[Event]]
+"""The events of a run."""
+
+
+def cancelled(
+    connection: sqlite3.Connection, read: Read, run_id: str, by: str, why: str
+) -> Iterator[tuple[Run, Ended]]:
+    """The run and those that its tools have begun, as far as they go on, each with its end.
+
+    Raises `BadInput` if the run is over.
+    """
+    run = folded(read(run_id))
+    if not _goes_on(run):
+        raise BadInput(f"run {run_id} is over, as {run.outcome}: there is nothing to cancel")
+    words = ": ".join(filter(None, (f"cancelled by {by}" if by else "cancelled", why)))
+    yield run, _end(run, words)
+    for child in map(folded, map(read, _below(connection, run_id))):
+        if _goes_on(child):
+            yield child, _end(child, f"run {run_id} was {words}")
+
+
+def _below(connection: sqlite3.Connection, run: str) -> Iterator[str]:
+    for (child,) in connection.execute(_CHILDREN, (run,)).fetchall():
+        yield child
+        yield from _below(connection, child)
+
+
+def _goes_on(run: Run) -> bool:
+    return run.outcome in (None, Outcome.waiting)
+
+
+def _end(run: Run, why: str) -> Ended:
+    return Ended(max(run.time, time.time()), Outcome.cancelled, why)

@@ -1,0 +1,148 @@
+"""Merge: several logs become one."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from attrs import frozen
+
+from loopwright.errors import BadInput, LogError
+from loopwright.log.balances import CARRIED
+from loopwright.log.migrations import transaction
+from loopwright.log.store import Log
+from loopwright.report import Report, opened
+
+
+@frozen
+class Merged:
+    """A run that came from another log, or has become longer, and how many `events` came."""
+
+    run: str
+    events: int
+
+    def row(self) -> dict[str, Any]:
+        """Its columns, as plain values."""
+        return {"run": self.run, "events": self.events}
+
+
+def merge(
+    log: Log | str | os.PathLike[str], *paths: str | os.PathLike[str], dry_run: bool = False
+) -> Report[Merged]:
+    """Bring all that the logs at `paths` hold into `log`: runs, long texts, answers and totals.
+
+    A run that several of them hold must be the same in all, or in one the beginning of what it is
+    in the other: then the longer one counts. Balances are made anew, so that what was spent under a
+    ceiling of the same name adds up, even beyond it. To merge the same again changes nothing. What
+    is only a convenience stays behind: kept results, and the index of the search. With `dry_run`
+    nothing is written.
+
+    The other logs are copied first, and never changed; one of an older schema is migrated in the
+    copy. Raises `LogError` if one cannot be read, or if a run is another in two of them: then
+    nothing is written.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Log(f"{folder}/other.db").close()
+    ...     print(merge(Log(f"{folder}/runs.db"), f"{folder}/other.db"))
+    runs 0, events 0
+    """
+    log = opened(log)
+    with TemporaryDirectory() as folder:
+        copies = [_copy(log, path, Path(folder) / f"{i}.db") for i, path in enumerate(paths)]
+        for other in copies[1:]:
+            _merged(Log(copies[0], "process"), other)
+        merged = _merged(log, copies[0], dry_run) if copies else []
+    events = sum(one.events for one in merged)
+    return Report(tuple(merged), {"runs": len(merged), "events": events})
+
+
+def _copy(log: Log, path: str | os.PathLike[str], copy: Path) -> Path:
+    """A copy of the log at `path`, of the newest schema."""
+    if not Path(path).is_file():
+        raise LogError(f"there is no log {os.fspath(path)}: give the paths of logs")
+    if os.path.samefile(path, log.path):
+        raise BadInput(f"{os.fspath(path)} is the log itself: give the paths of others")
+    uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as other, closing(sqlite3.connect(copy)) as to:
+            other.backup(to)
+        Log(copy, "process").close()
+    except (sqlite3.Error, LogError) as error:
+        said = str(error).replace(str(copy), os.fspath(path))
+        raise LogError(f"{os.fspath(path)} cannot be merged: {said}") from None
+    return copy
+
+
+def _merged(log: Log, other: Path, dry_run: bool = False) -> list[Merged]:
+    """Bring what the log `other` holds into `log`, in one transaction."""
+    with log.writing() as connection, _attached(connection, other):
+        _compare(connection)
+        new = [Merged(*row) for row in connection.execute(_NEW)]
+        if dry_run:
+            return new
+        with transaction(connection):
+            _compare(connection)
+            new = [Merged(*row) for row in connection.execute(_NEW)]
+            for statement in (CARRIED, *_BRING):
+                connection.execute(statement)
+            log.rebalance(connection)
+    return new
+
+
+@contextmanager
+def _attached(connection: sqlite3.Connection, other: Path) -> Iterator[None]:
+    connection.execute("attach ? as other", (str(other),))
+    try:
+        connection.execute(CARRIED.replace("exists ", "exists other."))
+        yield
+    finally:
+        connection.execute("detach other")
+
+
+def _compare(connection: sqlite3.Connection) -> None:
+    """Raises `LogError` if the other log is damaged, or a run is another there."""
+    for query, said in _REFUSED.items():
+        if found := connection.execute(query).fetchone():
+            raise LogError(f"{said.format(*found)}; nothing was merged")
+
+
+_REFUSED = {
+    "select run, seq from other.events"
+    " where checksum <> checksum(run, seq, type, time, call, data) limit 1": (
+        "event {1} of run {0} is damaged: `check` says what is still good"
+    ),
+    "select digest from other.parts o join main.parts m using (digest) where o.text <> m.text": (
+        "the long text {0} is damaged in one of the logs: `check` says in which"
+    ),
+    "select o.run, o.seq from other.events o join main.events m on m.run = o.run and m.seq = o.seq"
+    " where (o.type, o.time, o.call, o.data) is not (m.type, m.time, m.call, m.data)"
+    " order by 1, 2": "run {0} went on in different ways in two of the logs, from event {1} on",
+}
+
+_NOT_THERE = """from other.events o
+  where not exists (select 1 from main.events m where m.run = o.run and m.seq = o.seq)"""
+_NEW = f"select run, count(*) {_NOT_THERE} group by run order by run"
+
+# Of a run whose events were removed the totals come, unless its events are there.
+_GONE = (
+    "run not in (select run from main.run_totals) and run not in (select run from main.unsummed)"
+)
+_BRING = (
+    "insert into main.parts select * from other.parts where true on conflict do nothing",
+    f"insert into main.events select * {_NOT_THERE}",
+    "insert into main.answers (run, call, time, text, by, note)"
+    " select run, call, time, text, by, note from other.answers o where not exists"
+    " (select 1 from main.answers m where m.run = o.run and m.call = o.call) order by id",
+    f"insert into main.carried select * from other.carried where {_GONE}",
+    f"insert into main.spend_totals select * from other.spend_totals where {_GONE}",
+    f"insert into main.run_totals select * from other.run_totals where {_GONE}",
+    "delete from main.carried where run in (select run from other.events)",
+    "insert into main.whatif select * from other.whatif where true on conflict do nothing",
+    "insert into main.exported select * from other.exported where true"
+    " on conflict do update set seq = max(seq, excluded.seq)",
+)
+"""An answer that was given first counts; how far a run was exported counts where it is furthest."""

@@ -1,0 +1,318 @@
+"""Redact: a text is taken out of a log, wherever it stands."""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from loopwright import calls, decisions, events
+from loopwright.calls import Media
+from loopwright.errors import BadInput
+from loopwright.events import Event, Setting
+from loopwright.fold import folded
+from loopwright.log import rows
+from loopwright.log.migrations import transaction
+from loopwright.log.redaction import MASK
+from loopwright.log.rewriting import PART, forgotten, shrunk, swept, unguarded
+from loopwright.log.store import Log
+from loopwright.report import Report, opened
+
+SHORTEST = 4
+"""Characters; the bytes of a shorter text may stand anywhere by chance."""
+
+
+@frozen
+class Redacted:
+    """An event in which the text stood, at so many `places`."""
+
+    run: str
+    seq: int
+    places: int
+
+    def row(self) -> dict[str, Any]:
+        """Its columns, as plain values."""
+        return {"run": self.run, "seq": self.seq, "places": self.places}
+
+
+def redact(
+    log: Log | str | os.PathLike[str], text: str, *, dry_run: bool = False
+) -> Report[Redacted]:
+    """Take `text` out of a log: wherever it was said, given, returned or decided stands
+    ``[redacted]``.
+
+    It is also found as JSON and Python escape it; upper and lower case are different. Events get
+    new checksums and long texts new digests, runs fold as before, and no byte of it is left in the
+    file, which is written anew, so that others who write wait. A model that signs what it thinks
+    may refuse to go on where its own words were changed. With `dry_run` nothing is written.
+
+    The words of the log itself, and what names something, are not changed: a text that stands in
+    the name of a tool, a model, a policy, a ceiling or a run, or in a figure, is refused. To do the
+    same again changes nothing.
+
+    Raises `BadInput`, having changed nothing, for such a text, for one of fewer than 4 characters,
+    and if a run in which it stands is still open; `LogError` if the log cannot be written, or while
+    others read it.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     print(redact(Log(f"{folder}/runs.db"), "Ada Lovelace"))
+    runs 0, events 0, places 0
+    """
+    log = opened(log)
+    found = _pattern(_fit(log, text))
+    with log.writing() as connection:
+        connection.execute("pragma secure_delete = on")
+        with transaction(connection):
+            redacted = _redacted(log, connection, found, dry_run)
+    if not dry_run:
+        shrunk(log)
+    summary = {
+        "runs": len({one.run for one in redacted}),
+        "events": len(redacted),
+        "places": sum(one.places for one in redacted),
+    }
+    return Report(tuple(redacted), summary)
+
+
+# ------------------------------------------------------------------------------------- the text
+
+
+def _fit(log: Log, text: str) -> str:
+    if not isinstance(text, str) or len(text.strip()) < SHORTEST:
+        raise BadInput(f"give a text of at least {SHORTEST} characters")
+    with log.writing() as connection:
+        schema = connection.execute("select name || ' ' || coalesce(sql, '') from sqlite_master")
+        words = [*_words(), *(said for (said,) in schema)]
+    if any(text in word for word in words):
+        raise BadInput("this is a word of the log itself, which it cannot do without: say more")
+    return text
+
+
+def _words() -> Iterator[str]:
+    """The names that stand in every event."""
+    yield MASK
+    for module in (calls, decisions, events):
+        for name, kind in vars(module).items():
+            if isinstance(kind, type) and attrs.has(kind):
+                yield name
+                yield from (one.name for one in attrs.fields(kind))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """`text`, simply or as JSON and Python escape it, at any depth."""
+    return re.compile("".join(map(_either, text)))
+
+
+def _either(char: str) -> str:
+    if char.isascii() and char.isalnum():
+        return char
+    if char == "\\":
+        return r"\\+"
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    forms = [rf"\\*{re.escape(char)}" if char in "\"'/" else re.escape(char)]
+    forms.append("".join(rf"\\+u(?i:{units[i : i + 4]})" for i in range(0, len(units), 4)))
+    if char in _SHORT:
+        forms.append(rf"\\+{_SHORT[char]}")
+    if ord(char) > 0xFFFF:
+        forms.append(rf"\\+U(?i:{ord(char):08x})")
+    if ord(char) < 256:
+        forms.append(rf"\\+x(?i:{ord(char):02x})")
+    return f"(?:{'|'.join(forms)})"
+
+
+_SHORT = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+
+
+# ----------------------------------------------------------------------------------- the events
+
+
+@frozen
+class _Changed:
+    """An event without the text, and at how many places it stood there."""
+
+    run: str
+    seq: int
+    event: Event
+    places: int
+
+
+def _redacted(
+    log: Log, connection: sqlite3.Connection, found: re.Pattern[str], dry_run: bool
+) -> list[Redacted]:
+    stands = _stands(connection, found)
+    changed = [one for run, seqs in stands.items() for one in _changed(log, run, seqs, found)]
+    if not dry_run:
+        with unguarded(connection):
+            forgotten(connection)
+            for one in changed:
+                _write(connection, one, found)
+            swept(connection)
+            _elsewhere(connection, found)
+        for run in stands:
+            folded(log.events_within(run))
+    return [Redacted(one.run, one.seq, one.places) for one in changed]
+
+
+def _stands(connection: sqlite3.Connection, found: re.Pattern[str]) -> dict[str, list[int]]:
+    """In which events of which runs the text stands."""
+    texts = {name for name, text in connection.execute("select * from parts") if found.search(text)}
+    stands: dict[str, list[int]] = {}
+    for run, seq, call, data in connection.execute("select run, seq, call, data from events"):
+        named = texts and not texts.isdisjoint(PART.findall(data))
+        if named or found.search(data) or found.search(f"{run}\n{call}"):
+            stands.setdefault(run, []).append(seq)
+    return stands
+
+
+def _changed(log: Log, run: str, seqs: list[int], found: re.Pattern[str]) -> Iterator[_Changed]:
+    """The events of a run in which the text stands, without it."""
+    all_events = log.events_within(run)
+    if folded(all_events).outcome is None:
+        raise BadInput(f"the text stands in run {run}, which is open: let it end, or cancel it")
+    for seq in seqs:
+        places = _Places(found, f"event {seq} of run {run}")
+        yield _Changed(run, seq, places.without(all_events[seq - 1]), places.count)
+
+
+class _Places:
+    """Takes the text out of values, and counts where it stood."""
+
+    def __init__(self, found: re.Pattern[str], where: str) -> None:
+        self.found = found
+        self.where = where
+        self.count = 0
+
+    def without(self, value: Any) -> Any:
+        """The same value without the text. Raises `BadInput` where it is a part of a name."""
+        if isinstance(value, str):
+            value, count = self.found.subn(MASK, value)
+            self.count += count
+            return value
+        if attrs.has(type(value)):
+            return attrs.evolve(value, **{n: self._field(value, n) for n in _fields(type(value))})
+        if isinstance(value, Mapping):
+            return {self.without(key): self._datum(held) for key, held in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)(self._datum(held) for held in value)
+        return value
+
+    def _field(self, value: Any, name: str) -> Any:
+        held = getattr(value, name)
+        if attrs.has(type(held)) or not _is_name(type(value), name):
+            return self.without(held)
+        if any(self.found.search(text) for text in _texts(held)):
+            raise BadInput(f"the text stands in `{name}` at {self.where}, which names something")
+        return held
+
+    def _datum(self, value: Any) -> Any:
+        """Figures of the log's own stay, but not those that somebody gave."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and self.found.search(str(value)):
+            self.count += 1
+            return MASK
+        return self.without(value)
+
+
+def _fields(kind: Any) -> list[str]:
+    return [one.name for one in attrs.fields(kind)]
+
+
+_NAMES = {
+    "id",
+    "call",
+    "run",
+    "parent",
+    "base",
+    "doubts",
+    "model",
+    "version",
+    "tools",
+    "checks",
+    "policy",
+    "others",
+    "about",
+    "name",
+    "provider",
+    "mime",
+    "digest",
+    "to",
+    "table",
+    "tier",
+    "tool_choice",
+    "effort",
+    "prefix",
+    "check",
+    "kind",
+    "effect",
+    "purpose",
+    "finish",
+    "moment",
+    "outcome",
+    "ending",
+    "role",
+    "unit",
+    "per",
+    "limits",
+}
+"""The fields that name something, or say one of a few words."""
+
+
+def _is_name(kind: type, name: str) -> bool:
+    if kind is Media and name == "name":
+        return False  # what a person calls it
+    return name in _NAMES or (kind is Setting and name == "output")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Enum):
+        yield str(value.value)
+    elif isinstance(value, Mapping):
+        yield from (text for pair in value.items() for one in pair for text in _texts(one))
+    elif isinstance(value, tuple | list):
+        yield from (text for one in value for text in _texts(one))
+
+
+# ------------------------------------------------------------------------------------- the file
+
+
+def _write(connection: sqlite3.Connection, one: _Changed, found: re.Pattern[str]) -> None:
+    (row,), parts = rows.written(one.run, one.seq - 1, [one.event])
+    if found.search(row[5]):
+        raise BadInput(f"the text stands in a figure at event {one.seq} of run {one.run}: say more")
+    connection.executemany("insert into parts values (?, ?) on conflict do nothing", parts.items())
+    update = "update events set data = ?, checksum = ? where run = ? and seq = ?"
+    connection.execute(update, (row[5], row[6], one.run, one.seq))
+
+
+def _elsewhere(connection: sqlite3.Connection, found: re.Pattern[str]) -> None:
+    """Take it out of all other tables, whoever made them, and make full-text indexes anew."""
+    connection.create_function("redacted", 1, partial(found.sub, MASK), deterministic=True)
+    tables = connection.execute(
+        "select name, sql from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+        " and name not in ('events', 'parts')"
+    ).fetchall()
+    indexes = [name for name, said in tables if re.search(r"using\s+fts5", said or "", re.I)]
+    for name, _ in tables:
+        if not any(name == index or name.startswith(f"{index}_") for index in indexes):
+            _in_table(connection, name)
+    for index in indexes:
+        connection.execute(f'insert into "{index}" ("{index}") values (\'rebuild\')')
+
+
+def _in_table(connection: sqlite3.Connection, table: str) -> None:
+    for (column,) in connection.execute(
+        "select name from pragma_table_info(?)", (table,)
+    ).fetchall():
+        held = f'"{column}"'
+        connection.execute(
+            f'update or replace "{table}" set {held} = redacted({held})'
+            f" where typeof({held}) = 'text' and redacted({held}) <> {held}"
+        )

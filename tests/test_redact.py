@@ -1,0 +1,219 @@
+"""Redact: a text is taken out of a log, to the last byte; and the log stays whole."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from keeping import carried
+
+from loopwright import BadInput, Log, LogError, Loop, Outcome, Task
+from loopwright.calls import Reply, Text, ToolCall
+from loopwright.codec import plain
+from loopwright.log.check import check
+from loopwright.log.redact import redact
+from loopwright.log.redaction import MASK
+from loopwright.models import Scripted
+from loopwright.policies import Retry
+from loopwright.tools import memory, tool
+
+NAME = 'Zoë "Z" O\'Hara\n2nd'
+LONG = "and much more is said of it, " * 30
+
+
+@tool(effect="read")
+def look(who: str, also: dict[str, Any]) -> str:
+    """Look somebody up."""
+    return f"{LONG}{json.dumps({'found': who})} {json.dumps({'in': json.dumps(who)})} {who!r}"
+
+
+@tool(effect="read")
+def broken(who: str) -> str:
+    """Fails."""
+    raise ValueError(f"nobody is called {who}")
+
+
+def told(log: Log, name: str = NAME) -> str:
+    """A run in which the name stands in every kind of place; its id."""
+    calls = (
+        ToolCall("1", "look", {"who": name, "also": {name: [name, 1], "n": f"x{name}x"}}),
+        ToolCall("2", "broken", {"who": name}),
+    )
+    replies = [Reply(calls, "tool_calls"), f"{name} {LONG} {name}", "42"]
+    loop = Loop(
+        Scripted(replies),
+        policies=[Retry(times=1)],
+        log=log,
+    )
+    task = Task(
+        "Who is {who}?",
+        tools=[look, broken, *memory(log)],
+        checks=[lambda answer: None if answer.isdigit() else f"Not {name}, but a number."],
+        system=f"You know {name}.",
+        name="who",
+    )
+    return loop.run_now(task, who=name).run_id
+
+
+def stands(log: Log, name: str) -> bool:
+    """Whether any byte of the name is left, in any of the ways in which it may be written."""
+    simply = json.dumps(name, ensure_ascii=False)[1:-1]
+    escaped = json.dumps(name)[1:-1]
+    forms = {name, simply, escaped, json.dumps(escaped)[1:-1], repr(name)[1:-1]}
+    files = [path for path in Path(log.path).parent.iterdir() if path.name.startswith("runs.db")]
+    content = b"".join(path.read_bytes() for path in files)
+    return any(form.encode() in content for form in forms)
+
+
+def test_no_byte_of_it_is_left(log: Log) -> None:
+    run = told(log)
+    log.search("much more")
+    log.connection.execute("insert into kept values ('k', 1e12, ?)", (json.dumps({"a": NAME}),))
+    before = log.run(run)
+    assert stands(log, NAME)
+    report = redact(log, NAME)
+    assert report.summary["events"] == len(report) > 5
+    assert report.summary["places"] > 15
+    assert not stands(log, NAME)
+    after = log.run(run)
+    assert (after.outcome, after.spent, after.step) == (before.outcome, before.spent, before.step)
+    assert [type(event) for event in after.events] == [type(event) for event in before.events]
+    assert MASK in after.prompt
+    assert check(log).rows() == []
+    assert log.search("much more")
+    assert log.search("Zoë") == []
+    assert len(redact(log, NAME)) == 0
+    assert check(log).rows() == []
+
+
+def test_nothing_else_is_changed(log: Log) -> None:
+    other = carried(log, 1)
+    run = told(log)
+    query = "select * from events where run = ?"
+    before = log.connection.execute(query, (other.run_id,)).fetchall()
+    mine = log.events(run)
+    redact(log, NAME)
+    assert log.connection.execute(query, (other.run_id,)).fetchall() == before
+    for old, new in zip(mine, log.events(run), strict=True):
+        if NAME not in str(plain(old)) and json.dumps(NAME) not in str(plain(old)):
+            assert MASK in str(new) or new == old
+    with pytest.raises(sqlite3.IntegrityError, match="the log is append-only"):
+        log.connection.execute("delete from events")
+
+
+def test_what_a_person_answered_and_the_tools_remember(log: Log) -> None:
+    run = carried(log, 1, "waits")
+    log.answer(run.run_id, "approve", by="Ada Lovelace", note="Ada Lovelace says so")
+    tools = {one.name: one for one in memory(log)}
+    Loop(
+        Scripted([ToolCall("1", "remember", {"fact": "Ada Lovelace likes tea."}), "ok"]), log=log
+    ).run_now(Task("Remember.", tools=list(tools.values())))
+    redact(log, "Ada Lovelace")
+    row = log.connection.execute("select text, by, note from answers").fetchone()
+    assert row == ("approve", MASK, f"{MASK} says so")
+    assert not stands(log, "Ada Lovelace")
+    assert not stands(log, "lovelace")
+    assert log.run(run.run_id).outcome is Outcome.waiting
+    assert check(log).rows() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "at least 4 characters"),
+        ("abc", "at least 4 characters"),
+        ("   a   ", "at least 4 characters"),
+        (5, "at least 4 characters"),
+        ("Started", "a word of the log itself"),
+        ("prompt", "a word of the log itself"),
+        ("redacted", "a word of the log itself"),
+        ("scripted:scripted", "which names something"),
+        ("broken", "which names something"),
+        ("accepted", "a word of the log itself"),
+        ("Retry", "a word of the log itself|which names something"),
+    ],
+)
+def test_what_the_log_needs_stays(log: Log, text: Any, said: str) -> None:
+    run = told(log)
+    before = log.events(run)
+    with pytest.raises(BadInput, match=said):
+        redact(log, text)
+    assert log.events(run) == before
+    assert check(log).rows() == []
+
+
+def test_an_id_stays(log: Log) -> None:
+    run = told(log)
+    with pytest.raises(BadInput, match="which names something"):
+        redact(log, run[5:15])
+
+
+def test_a_figure_that_somebody_gave(log: Log) -> None:
+    """The number of a card, as a text and as a number."""
+    call = ToolCall("1", "look", {"who": "4242424242424242", "also": {"n": 4242424242424242}})
+    loop = Loop(Scripted([call, "Paid with 4242424242424242."]), log=log)
+    run = loop.run_now(Task("Pay.", tools=[look], name="pay"))
+    redact(log, "4242424242424242")
+    assert not stands(log, "4242424242424242")
+    assert log.run(run.run_id).output == f"Paid with {MASK}."
+    assert check(log).rows() == []
+
+
+def test_a_run_that_is_open(log: Log) -> None:
+    ended = log.events(told(log))
+    log.append_now("r", 0, [*ended[:3]])
+    with pytest.raises(BadInput, match="is open: let it end, or cancel it"):
+        redact(log, NAME)
+    assert stands(log, NAME)
+
+
+def test_a_dry_run_and_a_reader(log: Log) -> None:
+    told(log)
+    assert redact(log, NAME, dry_run=True).summary["places"] > 15
+    assert stands(log, NAME)
+    reader = sqlite3.connect(log.path)
+    reader.execute("begin")
+    reader.execute("select count(*) from events").fetchone()
+    log.connection.execute("pragma busy_timeout = 50")
+    with pytest.raises(LogError, match="let the others close it, and do the same again"):
+        redact(log, NAME)
+    reader.close()
+    assert len(redact(log, NAME)) == 0
+    assert not stands(log, NAME)
+
+
+NOT_OURS = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=4, max_size=12
+).filter(lambda text: len(text.strip()) >= 4)
+
+
+@settings(max_examples=8)
+@example("000\U0001da8c")
+@given(NOT_OURS)
+def test_whatever_the_text(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    """It is gone and the log is whole, or it is refused and nothing has changed."""
+    log = Log(tmp_path_factory.mktemp("any") / "runs.db", "process")
+    run = told(log, name)
+    before = log.events(run)
+    try:
+        redact(log, name)
+    except BadInput:
+        assert log.events(run) == before
+    else:
+        assert not stands(log, name)
+        assert len(redact(log, name)) == 0
+        assert [type(one) for one in log.events(run)] == [type(one) for one in before]
+    assert check(log).rows() == []
+    log.close()
+
+
+def test_a_text_that_json_alone_cannot_hold(log: Log) -> None:
+    """Beside a lone surrogate and a NUL everything is escaped once more."""
+    said = f"\ud800 {NAME} \0"
+    run = Loop(Scripted([Reply((Text(said),))]), log=log).run_now(Task("Say it."))
+    redact(log, NAME)
+    assert log.run(run.run_id).output == f"\ud800 {MASK} \0"
+    assert not stands(log, NAME)
