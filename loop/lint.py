@@ -65,12 +65,14 @@ class Forecast:
     def _repr_html_(self) -> str:
         from loopwright.show.notebook import forecast
 
-        return forecast(self)
+        found: Any = self
+        return forecast(found)
 
     def _repr_markdown_(self) -> str:
         from loopwright.show.notebook import forecast_markdown
 
-        return forecast_markdown(self)
+        found: Any = self
+        return forecast_markdown(found)
 
 
 def lint(

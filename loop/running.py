@@ -5,7 +5,7 @@ import contextvars
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from loopwright.events import Setting
@@ -38,18 +38,22 @@ def finished(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     except RuntimeError:
         return asyncio.run(start())
     running: list[tuple[asyncio.AbstractEventLoop, Any]] = []
+    interrupted: list[bool] = []
 
     async def main() -> Result:
         running.append((asyncio.get_running_loop(), asyncio.current_task()))
+        if interrupted:  # before there was anything to cancel
+            raise asyncio.CancelledError
         return await start()
 
     with ThreadPoolExecutor(1, "loopwright run_now") as thread:
-        done = thread.submit(contextvars.copy_context().run, asyncio.run, main())
         try:
-            return done.result()
+            return thread.submit(contextvars.copy_context().run, asyncio.run, main()).result()
         except KeyboardInterrupt:
+            interrupted.append(True)
             for loop_there, task in running:
-                loop_there.call_soon_threadsafe(task.cancel)
+                with suppress(RuntimeError):  # it has ended by itself
+                    loop_there.call_soon_threadsafe(task.cancel)
             raise
 
 

@@ -22,9 +22,13 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, without a window."""
+    """The system's Chromium, without a window.
+
+    For one module: as long as it is open, playwright's event loop runs in this thread, and no test
+    could have one of its own.
+    """
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if not found:
         pytest.skip("there is no chromium or google-chrome on the PATH to show the page in")
