@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from loopwright.api import Loop
 from loopwright.errors import BadInput
 from loopwright.task import Task
 
-_SPEC = re.compile(r"(?P<where>.+?)(?::(?P<loop>\w+))?(?::(?P<task>\w+))?")
+Held = TypeVar("Held")
+
+_SPEC = re.compile(r"(?P<where>.+?)(?::(?P<loop>[^\W\d]\w*))?(?::(?P<task>[^\W\d]\w*))?")
 
 STAND_INS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 """Keys without which a loop of theirs cannot even be made; here no model is ever asked."""
@@ -28,30 +30,39 @@ def app(spec: str, beside: str = "") -> tuple[Loop, Task]:
     for in the working folder, and then beside the file `beside`. Keys of providers that are not set
     are made up meanwhile. Raises `BadInput` for what is not there.
     """
+    where, loop, task = parsed(spec)
+    with _keys_made_up():
+        there = module(where, Path(beside).parent)
+        return held(there, loop, Loop), held(there, task, Task)
+
+
+def parsed(spec: str) -> tuple[str, str, str]:
+    """File or module, and the names of loop and task, of ``FILE_OR_MODULE[:LOOP[:TASK]]``."""
     found = _SPEC.fullmatch(spec)
     if not found:
         raise BadInput(f"app={spec!r}: say FILE_OR_MODULE[:LOOP[:TASK]]")
-    with _keys_made_up():
-        module = _module(found["where"], Path(beside).parent)
-        loop = _held(module, found["loop"] or "loop", Loop)
-        task = _held(module, found["task"] or "task", Task)
-    return loop, task
+    return found["where"], found["loop"] or "loop", found["task"] or "task"
 
 
-def _held(module: ModuleType, name: str, kind: type[Any]) -> Any:
-    held = getattr(module, name, None)
+def held(there: ModuleType, name: str, kind: type[Held]) -> Held:
+    """What the module has of this name, or a function of this name makes. Raises `BadInput`."""
+    held: Any = getattr(there, name, None)
     if callable(held) and not isinstance(held, kind):
         held = held()
-    if not isinstance(held, kind):
-        what = f"is a {type(held).__name__}" if hasattr(module, name) else "is not there"
-        raise BadInput(
-            f"{module.__name__}:{name} {what}, and no {kind.__name__}: name it in "
-            "FILE_OR_MODULE:LOOP:TASK"
-        )
-    return held
+    if isinstance(held, kind):
+        return held
+    where, wanted = there.__name__, kind.__name__
+    missing = f"{where} has no {name!r}"
+    wrong = f"{where}:{name} is a {type(held).__name__}, and no {wanted}"
+    said = wrong if hasattr(there, name) else missing
+    raise BadInput(f"{said}: name the {wanted} in FILE_OR_MODULE:LOOP:TASK")
 
 
-def _module(where: str, beside: Path) -> ModuleType:
+def module(where: str, beside: Path) -> ModuleType:
+    """The module of a file, or of a name; what it imports itself is looked for beside it first.
+
+    Raises `BadInput` if it is not there, and whatever it raises itself.
+    """
     if not where.endswith(".py"):
         with _importing(Path.cwd()):
             return _imported(where)

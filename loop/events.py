@@ -97,9 +97,10 @@ class Started:
     """A run began. `prompt` is the template filled with `inputs`, `version` the digest of it.
 
     `parent` is the run whose tool call this run is, if it is one. A fork shares the first `shared`
-    events of the run `base`, and this is the first of its own. Of the tool calls that were asked
-    for there and made by the base only later, it holds the `facts`, which are the results of those
-    that must not be made again; of the `doubts` nobody knows whether they happened.
+    events of the run `base`, in which it made so many `steps`, and this is the first of its own. Of
+    the tool calls that were asked for there and made by the base only later, it holds the `facts`,
+    which are the results of those that must not be made again; of the `doubts` nobody knows whether
+    they happened.
     """
 
     time: float
@@ -117,6 +118,7 @@ class Started:
     parent: str = ""
     base: str = ""
     shared: int = 0
+    steps: int = 0
     facts: tuple[ToolResult, ...] = ()
     doubts: tuple[str, ...] = ()
 

@@ -46,6 +46,7 @@ class Shared:
             parent=parent,
             base=self.run.run_id,
             shared=self.run.seq,
+            steps=self.run.step,
             facts=facts,
             doubts=doubts,
         )

@@ -533,3 +533,18 @@ def test_what_came_back_after_the_answer_is_shared_as_well(log: Log, tmp_path: P
     run = loop.fork_now(base.run_id, task, at=2, answer="deny")
     assert (run.outcome, "sent to Ada" in run.output) == (Outcome.accepted, True)
     assert outside.noted() == ["send Ada", "send Bob"]
+
+
+def test_the_steps_of_a_fork_are_in_sql_what_they_are_in_the_run(log: Log) -> None:
+    task = Task("Count.", checks=[lambda answer: None if answer == "3" else "Higher."])
+    loop = Loop(Scripted([*"123"] * 9), policies=[Retry(times=2)], log=log)
+    one = loop.run_now(task)
+    two = loop.fork_now(one.run_id, task, at=1)
+    three = loop.fork_now(two.run_id, task, at=2)
+    for run in (one, two, three):
+        found = log.connection.execute(
+            "select seq, step from stepped where run = ?", (run.run_id,)
+        ).fetchall()
+        counted = [step for step, _ in numbered(log.events(run.run_id))]
+        assert found
+        assert all(counted[seq - 1] == step for seq, step in found)

@@ -394,7 +394,7 @@ def test_apps_are_found_and_what_is_wrong_is_said(
     monkeypatch.chdir(tmp_path)
     assert app("an_app:loop:task")[1].prompt == "Greet."
     for spec, why in {
-        "an_app.py:missing": "missing is not there, and no Loop",
+        "an_app.py:missing": "has no 'missing': name the Loop",
         "an_app.py:loop:wrong": "wrong is a int, and no Task",
         "no_app.py": "there is no file no_app.py",
         "no_such_module": "there is no module 'no_such_module'",

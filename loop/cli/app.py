@@ -1,14 +1,9 @@
 """Code of the user's: the loop and the task that a command needs, from a file or a module."""
 
 import copy
-import importlib
-import importlib.util
-import re
-import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from attrs import evolve, frozen
@@ -20,8 +15,6 @@ if TYPE_CHECKING:
     from loopwright.api import Loop
     from loopwright.log.store import Log
     from loopwright.task import Task
-
-_SPEC = re.compile(r"(.+?)(?::([^\W\d]\w*))?(?::([^\W\d]\w*))?")
 
 app_option = click.option(
     "--app",
@@ -71,52 +64,21 @@ class App:
 
 def loaded(spec: str) -> App:
     """The loop and the task that `spec` names."""
+    from loopwright import apps
     from loopwright.api import Loop
+    from loopwright.errors import BadInput
     from loopwright.task import Task
 
-    found = _SPEC.fullmatch(spec)
-    if not found:
-        raise _bad(f"--app {spec!r}: say FILE_OR_MODULE[:LOOP[:TASK]]")
-    where, loop, task = found[1], found[2] or "loop", found[3] or "task"
-    module = _module(where)
-    mine = _held(module, where, loop, Loop)
-    if mine is None:
-        raise _bad(f"{where} has no {loop!r}: name the Loop, as FILE:my_loop")
-    return App(where, mine, _held(module, where, task, Task), task)
-
-
-def _held(module: ModuleType, where: str, name: str, kind: type[Any]) -> Any:
-    """What the module has of this name, or what a function of this name makes; else `None`."""
-    held = getattr(module, name, None)
-    if callable(held) and not isinstance(held, kind):
-        held = held()
-    if held is not None and not isinstance(held, kind):
-        raise _bad(f"{where}:{name} is a {type(held).__name__}, and no {kind.__name__}")
-    return held
-
-
-def _module(where: str) -> ModuleType:
-    """Import what the user names; what it imports itself is looked for beside it first."""
-    is_file = where.endswith(".py") or Path(where).is_file()
-    if is_file and not Path(where).is_file():
-        raise _bad(f"--app: there is no file {where}")
-    folder = Path(where).parent if is_file else Path()
-    sys.path.insert(0, str(folder.absolute()))
     try:
-        return _of_file(Path(where)) if is_file else importlib.import_module(where)
+        where, loop, name = apps.parsed(spec)
+        module = apps.module(where, Path())
+        task = apps.held(module, name, Task) if hasattr(module, name) else None
+        return App(where, apps.held(module, loop, Loop), task, name)
+    except BadInput as error:
+        raise _bad(f"--app: {error}") from None
     except (Exception, SystemExit) as error:
         click.echo(clean("".join(traceback.format_exception(error))), err=True)
-        raise _bad(f"{where} cannot be loaded: {type(error).__name__}: {error}") from None
-
-
-def _of_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise _bad(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where classes look for the module that they stand in
-    spec.loader.exec_module(module)
-    return module
+        raise _bad(f"{spec} cannot be loaded: {type(error).__name__}: {error}") from None
 
 
 def _bad(text: str) -> Refused:

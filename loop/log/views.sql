@@ -5,7 +5,8 @@
 -- Which events each pass of the loop has made: `step` 0 is what came before the first call. The
 -- passes are counted once for a run, as JSON, which is the one way to do it inside of a join.
 create view passes as
-select s.run, pass.key as step, json_extract(pass.value, '$[0]') as first_seq,
+select s.run, pass.key + coalesce(json_extract(s.data, '$.steps'), 0) as step,
+  json_extract(pass.value, '$[0]') as first_seq,
   json_extract(pass.value, '$[1]') as last_seq
 from events s indexed by events_started cross join json_each((
   select json_group_array(json_array(seq, next - 1)) from (
@@ -16,8 +17,8 @@ from events s indexed by events_started cross join json_each((
 )) as pass
 where s.type = 'Started';
 
--- Every event with its step: what other views are made of. A fork has only its own events here, and
--- counts their steps from 0.
+-- Every event with its step: what other views are made of. A fork has only its own events here; its
+-- steps count on from those that it shares.
 create view stepped as
 select e.run, e.seq, e.type, e.time, e.call, e.data, p.step
 from passes p cross join events e on e.run = p.run and e.seq between p.first_seq and p.last_seq;
