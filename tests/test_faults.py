@@ -187,7 +187,8 @@ def test_a_secret_is_masked_in_each_text_by_itself(
     assert run.output == "ok"
     asked = run.messages[1].blocks[0]
     assert isinstance(asked, ToolCall)
-    assert asked.arguments == {"x": {"a": begin}, "b": end, "c": "[redacted]"}
+    # What begins a key and does not end is masked, too: its end may have been cut off.
+    assert asked.arguments == {"x": {"a": "[redacted]"}, "b": end, "c": "[redacted]"}
     assert json.dumps('p"ss\\word-1234567')[1:-1].encode() not in Path(log.path).read_bytes()
     assert log.run(run.run_id, run.task) == run
     log.close()
