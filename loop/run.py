@@ -80,7 +80,7 @@ class Attempt:
         return self.checks > 0 and not self.problems and not self.undecided
 
 
-@frozen(slots=False)
+@frozen(slots=False, repr=False)
 class Run:
     """One carrying-out of a task: what happened so far, and what is due next.
 
@@ -110,8 +110,8 @@ class Run:
 
     model: str = ""
     models: tuple[str, ...] = ()
-    messages: Trail[Message] = field(factory=Trail[Message], repr=False)
-    events: Trail[Event] = field(factory=Trail[Event], repr=False)
+    messages: Trail[Message] = field(factory=Trail[Message])
+    events: Trail[Event] = field(factory=Trail[Event])
     time: float = 0.0
     started: float = 0.0
     seconds: float = 0.0
@@ -152,8 +152,8 @@ class Run:
     moment: Moment | None = field(default=None, eq=False)
     call: Call | None = field(default=None, eq=False)
     failure: Failure | None = field(default=None, eq=False)
-    task: Task | None = field(default=None, eq=False, repr=False)
-    kept: str = field(default="", eq=False, repr=False)
+    task: Task | None = field(default=None, eq=False)
+    kept: str = field(default="", eq=False)
 
     # ---------------------------------------------------------------------------- what it shows
 
@@ -244,6 +244,10 @@ class Run:
         from loopwright.show.lines import lines
 
         return tuple(lines(self.events))
+
+    def __repr__(self) -> str:
+        said = self.outcome or "open"
+        return f"<Run {self.run_id} of {self.title!r}: {said}, {self.step} steps, {self.cost} USD>"
 
     def _repr_html_(self) -> str:
         from loopwright.show.beside import children

@@ -28,6 +28,8 @@ the words), and of the tool call that follows the block."""
 
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 
+_THINKS = frozenset(_THOUGHTS)
+
 _MESSAGE = frozenset(
     {"role", "type", "content", "refusal", "tool_calls", "function_call", *_THOUGHTS}
 )
@@ -150,7 +152,8 @@ class Assembly:
             self._error = failures.error_in(choice)
 
     def _say(self, said: Mapping[str, Any], whole: bool) -> None:
-        self._think(said)
+        if not _THINKS.isdisjoint(said):
+            self._think(said)
         content = said.get("content")
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
         for part in parts or ():
@@ -161,6 +164,10 @@ class Assembly:
             self._call(call, number if whole else None)
         if _full(said.get("function_call")):
             self._call({"index": 0, "function": said["function_call"]})
+        if not _MESSAGE.issuperset(said):
+            self._beside(said)
+
+    def _beside(self, said: Mapping[str, Any]) -> None:
         for key in said.keys() - _MESSAGE:
             if _full(said[key]):
                 self._message[key] = _grown(self._message.get(key), said[key])

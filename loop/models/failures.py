@@ -254,7 +254,7 @@ def error_in(value: Any) -> Mapping[str, Any] | None:
     """The error object inside a body or an event, if there is one. Google sends it in a list."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     error = value.get("error")
     if isinstance(error, str) and error:

@@ -66,7 +66,8 @@ class Events:
         waiting = len(self._rest) > 1 and self._rest[-2].endswith(b"\r")
         if not waiting and b"\n" not in chunk and b"\r" not in chunk:
             return []
-        *lines, rest = _ENDS.split(b"".join(self._rest))
+        text = b"".join(self._rest)
+        *lines, rest = _ENDS.split(text) if b"\r" in text else text.split(b"\n")
         self._rest = [rest]
         return lines
 

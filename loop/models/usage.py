@@ -13,7 +13,7 @@ def amount(counted: Mapping[str, Any], *path: str, missing: int | None = 0) -> i
     """The number at `path`, `missing` if there is none, and `None` for what is no amount."""
     value: Any = counted
     for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
+        value = value.get(key) if isinstance(value, dict) else None
     if value is None:
         return missing
     return value if type(value) is int and 0 <= value < _MOST else None
