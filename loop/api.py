@@ -29,7 +29,8 @@ from loopwright.lint import Forecast, lint
 from loopwright.live import Live
 from loopwright.log.file import Durability
 from loopwright.log.kept import KeptResults
-from loopwright.log.store import Log, Recorded
+from loopwright.log.recorded import Recorded
+from loopwright.log.store import Log
 from loopwright.loop import loop
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider

@@ -11,13 +11,14 @@ from loopwright.calls import Call, ModelCall, Question, ToolCall
 from loopwright.decisions import Accept, Decision, Refuse, Stop
 from loopwright.draft import undoing
 from loopwright.events import Decided, Ended, Event, Intended, Unwinding
-from loopwright.fold import fold, reserved, unpresumed
+from loopwright.fold import fold
 from loopwright.house import CLEARING, OTHERWISE
 from loopwright.inspect import best_output, output
 from loopwright.outcome import Outcome
 from loopwright.policy import Opinion, Policy, consult
 from loopwright.quote import quoted
 from loopwright.run import Run
+from loopwright.spending import reserved, unpresumed
 
 UNSETTLED = 100
 """Decisions in a row without any call, after which the policies count as broken: nobody changes

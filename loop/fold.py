@@ -58,6 +58,7 @@ from loopwright.events import (
 )
 from loopwright.outcome import Outcome
 from loopwright.run import PER_MESSAGE, Attempt, Run
+from loopwright.spending import reserved, settled, unpresumed, unsettled
 from loopwright.task import Task
 
 
@@ -234,37 +235,13 @@ def _reconciled(run: Run, event: Reconciled, before: Run) -> None:
     )
 
 
-def reserved(spent: Spent, call: Call) -> Spent:
-    """What is spent once `call` is under way."""
-    match call:
-        case ModelCall(quote=quote):
-            return Spent(
-                spent.settled,
-                spent.reserved + quote.high,
-                spent.presumed,
-                spent.tokens + quote.tokens,
-                spent.model_calls + 1,
-                spent.tool_calls,
-            )
-        case ToolCall(quote=quote):
-            return Spent(
-                spent.settled,
-                spent.reserved + quote.high,
-                spent.presumed,
-                spent.tokens,
-                spent.model_calls,
-                spent.tool_calls + 1,
-            )
-    return spent
-
-
 def _returned(run: Run, event: Returned, before: Run) -> None:
     call = run.in_flight[event.call]
     put(run, in_flight=without(run.in_flight, event.call))
     match event.result:
         case Reply() as reply:
             assert isinstance(call, ModelCall)
-            _settled(run, call, reply, event)
+            settled(run, call, reply, event)
             _replied(run, call, reply)
         case ToolResult() as result:
             assert isinstance(call, ToolCall)
@@ -299,23 +276,6 @@ def _only_asks(run: Run) -> bool:
         isinstance(call, Question) or (isinstance(call, Sleep) and call.idle)
         for call in run.in_flight.values()
     )
-
-
-def _settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
-    spent, usage = run.spent, reply.usage
-    unknown = usage is None
-    spent = Spent(
-        spent.settled + event.cost.high,
-        spent.reserved - call.quote.high,
-        spent.presumed + (call.quote.high if unknown else 0),
-        spent.tokens + (0 if usage is None else usage.tokens - call.quote.tokens),
-        spent.model_calls,
-        spent.tool_calls,
-    )
-    counted = run.counted
-    if usage is not None and call.purpose == "answer":
-        counted = (run.size, usage.input + usage.output) if usage.input else (0, 0)
-    return put(run, spent=spent, counted=counted, failures=0)
 
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
@@ -373,17 +333,12 @@ def _failed(run: Run, event: Failed, before: Run) -> None:
         spent = evolve(spent, reserved=spent.reserved - high, presumed=spent.presumed + high)
         put(run, spent=spent)
     if isinstance(call, ModelCall):
-        put(run, spent=_unsettled(run.spent, call, failure), failures=run.failures + 1)
+        put(run, spent=unsettled(run.spent, call, failure), failures=run.failures + 1)
     put(
         run,
         in_flight=without(run.in_flight, event.call),
         failed=(*run.failed, (call, failure)),
     )
-
-
-def unpresumed(spent: Spent, amount: int) -> Spent:
-    """What is spent if the call for which `amount` was presumed is made again, and settles it."""
-    return evolve(spent, presumed=spent.presumed - amount) if amount else spent
 
 
 def _not_told(run: Run, call: ToolCall, failure: Failure) -> None:
@@ -397,21 +352,6 @@ def _not_told(run: Run, call: ToolCall, failure: Failure) -> None:
         pending=(*run.pending, evolve(call, purpose="call")),
         doubtful={**run.doubtful, call.id: run.seq},
         unreconciled=(*run.unreconciled, call.id),
-    )
-
-
-def unbilled(failure: Failure) -> bool:
-    """A provider that answered with an error status has billed nothing; else it may have."""
-    return failure.status is not None and failure.status >= 400
-
-
-def _unsettled(spent: Spent, call: ModelCall, failure: Failure) -> Spent:
-    free = unbilled(failure)
-    return evolve(
-        spent,
-        reserved=spent.reserved - call.quote.high,
-        presumed=spent.presumed + (0 if free else call.quote.high),
-        tokens=spent.tokens - (call.quote.tokens if free else 0),
     )
 
 

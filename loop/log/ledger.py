@@ -28,9 +28,10 @@ from loopwright.events import (
     Returned,
     Started,
 )
-from loopwright.fold import fold, unbilled
+from loopwright.fold import fold
 from loopwright.outcome import Outcome
 from loopwright.run import Run
+from loopwright.spending import unbilled
 
 
 @frozen

@@ -14,18 +14,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from loopwright import steps
-from loopwright.calls import Answer, Call, Question, ToolCall
-from loopwright.ceiling import LARGEST, ends, nano
+from loopwright.calls import Answer, Question
+from loopwright.ceiling import LARGEST, nano
 from loopwright.codec import plain, revive
-from loopwright.errors import BadInput, LogError, RunNotFound, RunTaken
+from loopwright.errors import BadInput, LogError, RunNotFound
 from loopwright.events import (
-    Declined,
-    Ended,
     Event,
-    Intended,
     Reconciled,
     Resumed,
-    Returned,
     Started,
 )
 from loopwright.fold import blank, fold, folded
@@ -44,7 +40,7 @@ from loopwright.log.group import Group
 from loopwright.log.ledger import Posting, Shortfall, enter, in_doubt, post, postings
 from loopwright.log.migrations import transaction
 from loopwright.log.redaction import Redaction
-from loopwright.port import Port, Through, fitting
+from loopwright.port import fitting
 from loopwright.run import Run
 from loopwright.task import Task
 
@@ -373,62 +369,7 @@ class Log:
         return Answer(*row) if row else None
 
 
-class Recorded(Through):
-    """A port that writes down what passes, before it counts as a fact."""
-
-    def __init__(self, log: Log, inner: Port) -> None:
-        super().__init__(inner)
-        self.log = log
-
-    async def record(self, run: Run, events: Sequence[Event]) -> Run:
-        if not events:
-            return run
-        events, rows, parts = self.log.prepared(run.run_id, run.seq, events)
-        after = await self.inner.record(run, events)  # what cannot be folded is never written
-        try:
-            entry = Entry(rows, parts, postings(run, events))
-            short = await self.log.group.commit(entry)
-        except RunTaken:
-            raise RunTaken(self._taken(run, events[0])) from None
-        return after if short is None else await self.record(run, _declined(events, short))
-
-    async def perform(self, run: Run, call: Call) -> Event:
-        """A question may have been answered in the log meanwhile; what is not is asked. What the
-        run has from the one that it forked from is not done again."""
-        if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
-            return Returned(self.now(), call.id, answer)
-        if isinstance(call, ToolCall) and (fact := run.fact(call)):
-            return Returned(self.now(), call.id, fact, cached=True)
-        return await self.inner.perform(run, call)
-
-    def _taken(self, run: Run, event: Event) -> str:
-        there = self.log.events(run.run_id)[run.seq]
-        by = f"carried on by {self.log.holder(run.run_id)}, which has written event {run.seq + 1}"
-        if isinstance(there, Ended):
-            by = f"ended by another process ({there.why})"
-        return (
-            f"run {run.run_id} was {by}: this process was about to write {type(event).__name__} "
-            "there, and stops before it does anything more"
-        )
-
-
 # --------------------------------------------------------------------------------- small pieces
-
-
-def _declined(events: Sequence[Event], short: Shortfall) -> list[Event]:
-    """What happened instead: the calls that were intended are not made."""
-    at = next(event.time for event in events if isinstance(event, Intended))
-    declined = Declined(
-        at,
-        short.call,
-        short.ceiling,
-        short.settled,
-        short.reserved,
-        short.presumed,
-        short.asked,
-        ends(at, short.ceiling.per),
-    )
-    return [*(event for event in events if not isinstance(event, Intended)), declined]
 
 
 def _entered(connection: sqlite3.Connection, entry: Entry) -> Shortfall | None:

@@ -21,9 +21,9 @@ from loopwright.calls import (
 )
 from loopwright.codec import encode
 from loopwright.events import Decided, Failed, Returned
-from loopwright.fold import unbilled
 from loopwright.otlp.content import Content, arguments, heard, prompted, replied, title
 from loopwright.run import Run
+from loopwright.spending import unbilled
 
 Attributes = Mapping[str, Any]
 
