@@ -40,7 +40,7 @@ from loopwright.loop import loop
 from loopwright.outcome import Outcome
 from loopwright.policy import flat
 from loopwright.port import Port
-from loopwright.replay import begun
+from loopwright.replay import asked_again, begun
 from loopwright.run import Run
 from loopwright.running import finished
 from loopwright.task import Task
@@ -177,6 +177,8 @@ def _from_outside(events: Sequence[Event], at: int) -> bool:
     match events[at]:
         case Resumed() | Reconciled() | Started():
             return True
+        case Intended():
+            return asked_again(events, at)
         case Ended(outcome=outcome):
             return outcome is Outcome.cancelled
         case Unwinding():

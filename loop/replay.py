@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, fields, frozen
 
-from loopwright.calls import Call, ModelCall, ToolCall
+from loopwright.calls import Call, ModelCall, Question, ToolCall
 from loopwright.decide import decide
 from loopwright.decisions import Decision
 from loopwright.events import (
@@ -75,12 +75,21 @@ def begun(events: Sequence[Event]) -> int:
     return max(place for place, event in enumerate(events) if isinstance(event, Started))
 
 
+def asked_again(events: Sequence[Event], at: int) -> bool:
+    """Whether a fork asks here what is open in its base: it does so before anything else."""
+    while isinstance(event := events[at], Intended) and isinstance(event.call, Question):
+        at -= 1
+    return isinstance(event, Started)
+
+
 def _is_of(setting: Setting, task: Task) -> bool:
     return setting.version == task.version and dict(setting.tools) == dict(task.digests)
 
 
 def _decided(events: Sequence[Event], at: int) -> int:
     """Where the events end, from `at` on, that were decided and written down together."""
+    if asked_again(events, at):
+        return at
     end = _while(events, at, (Decided, Unwinding))
     last = events[end] if end < len(events) else None
     if isinstance(last, Intended):

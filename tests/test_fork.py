@@ -548,3 +548,16 @@ def test_the_steps_of_a_fork_are_in_sql_what_they_are_in_the_run(log: Log) -> No
         counted = [step for step, _ in numbered(log.events(run.run_id))]
         assert found
         assert all(counted[seq - 1] == step for seq, step in found)
+
+
+def test_what_is_asked_again_belongs_to_the_step_that_asked_it(log: Log, tmp_path: Path) -> None:
+    loop, task = Loop(Scripted(desk), policies=[Approve("refund")], log=log), letter(tmp_path)
+    base = loop.run_now(task)
+    run = loop.fork_now(base.run_id, task, at=2)
+    loop.answer(run.run_id, "approve")
+    twice = loop.fork_now(loop.resume_now(run.run_id, task).run_id, task, at=2, answer="deny")
+    assert [row.divergence for row in whatif(log, [Approve("refund")], task=task)] == [None] * 3
+    for one in (base.run_id, run.run_id, twice.run_id):
+        query = "select seq, step from stepped where run = ?"
+        counted = [step for step, _ in numbered(log.events(one))]
+        assert {counted[seq - 1] == step for seq, step in log.connection.execute(query, (one,))} == {True}

@@ -322,6 +322,28 @@ def test_a_run_that_waits_or_was_cancelled_is_replayed(log: Log) -> None:
         Recording(log.events(run_id)).check(Loop(Scripted(said)), task)
 
 
+def test_a_fork_that_asks_again_is_replayed(log: Log) -> None:
+    @tool(effect="unsafe")
+    def send() -> str:
+        """Send."""
+        return "sent"
+
+    def said(request: Request) -> Any:
+        last = request.messages[-1].blocks[-1]
+        return "Done." if isinstance(last, ToolResult) else [ToolCall(n, "send") for n in "12"]
+
+    task = Task("Send it.", tools=[send])
+    loop = Loop(Scripted(said), policies=[Approve("send")], log=log)
+    base = loop.run_now(task)
+    run = loop.fork_now(base.run_id, task, at=2)
+    for question in run.questions:
+        loop.answer(run.run_id, "approve", question=question.id)
+    assert loop.resume_now(run.run_id, task).output == "Done."
+    Recording(log.events(run.run_id)).check(loop, task)
+    with pytest.raises(AssertionError, match="the call|the end|what happened"):
+        Recording(log.events(run.run_id)).check(Loop(Scripted(said)), Task("Send it."))
+
+
 def test_an_image_is_an_image_again(log: Log) -> None:
     task = Task("What is in {picture}, and in {others}?")
     image = Media("image/png", "iVBORw0KGgo=", name="a cat")

@@ -1,19 +1,24 @@
 """Logs that each schema so far has written: they open, are whole, and answer today's questions."""
 
+import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from processes import forked
 
-from loopwright import Log, LogError, Outcome
+from loopwright import Log, LogError, Loop, Outcome, Task
+from loopwright.log.check import check
 from loopwright.log.columns import COLUMNS
 from loopwright.log.datasette import questions
-from loopwright.log.migrations import VERSION
+from loopwright.log.migrations import VERSION, migrate
 from loopwright.log.rows import checksum
 from loopwright.log.search import search
+from loopwright.models import Scripted
 
 LOGS = Path(__file__).parent / "logs"
 WRITTEN = [f"v{number}.sqlite" for number in range(1, VERSION + 1)]
@@ -98,3 +103,42 @@ def test_a_newer_one_is_refused_and_not_touched(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=message):
         Log(path)
     assert path.read_bytes() == before
+
+
+def migrated(path: Path, die_at: int) -> None:
+    """Bring the log to the newest schema, and die before that statement."""
+    left = [die_at]
+    connection = sqlite3.connect(path, isolation_level=None)
+
+    def count(statement: str) -> None:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    connection.set_trace_callback(count)
+    migrate(connection, str(path))
+
+
+@pytest.mark.parametrize("die_at", [3, 8, 13, 21, 34, 44, 55, 61])
+def test_a_log_survives_the_death_of_whoever_migrates_it(tmp_path: Path, die_at: int) -> None:
+    """It is of one schema or another, never between two: whoever comes next goes on from there."""
+    path = Path(shutil.copy(LOGS / "v1.sqlite", tmp_path / "runs.db"))
+    assert forked(migrated, path, die_at) == -signal.SIGKILL
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+        (version,) = database.execute("pragma user_version").fetchone()
+        assert version in range(1, VERSION + 1)
+        assert database.execute("select count(*) from runs").fetchone() == (5,)
+    Log(path).close()
+    assert not list(check(path))
+
+
+def test_a_process_that_has_it_open_is_told_when_another_one_upgrades_it(tmp_path: Path) -> None:
+    with closing(Log(tmp_path / "runs.db")) as log:
+        run = Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+        with closing(sqlite3.connect(log.path)) as newer:
+            newer.execute("alter table events add column more text")
+            newer.execute(f"pragma user_version = {VERSION + 1}")
+        with pytest.raises(LogError, match="written by a newer loopwright"):
+            log.append_now(run.run_id, run.seq, [run.events[-1]])
+        assert log.run(run.run_id).outcome is Outcome.accepted

@@ -5,7 +5,7 @@ A column is never renamed or taken away within a schema version, and a new one c
 
 _ANYWHERE = {
     "run": "the id of the run; ids sort by when the run began",
-    "step": "the pass of the loop, from 1; a fork counts its own",
+    "step": "the pass of the loop, from 1; a fork counts on from those that it shares",
     "seq": "the number of the event in its run",
     "call": "the id of the call, unique in its run",
     "time": "when, in UTC",

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,8 @@ class Writing:
         if isinstance(error, sqlite3.IntegrityError):
             raise RunTaken(str(error)) from None
         if isinstance(error, sqlite3.Error):
+            with suppress(sqlite3.Error):
+                found(self.connection, self.path)  # another process may have changed the schema
             raise LogError(f"{self.path} cannot be written: {error}") from error
 
     def _same_file(self) -> None:

@@ -2,8 +2,9 @@
 -- What is asked of one run, or of the runs that another table brings in a join, is read from these
 -- alone: no view below sorts, and none but `steps`, `messages` and `ledger` puts rows together first.
 
--- Which events each pass of the loop has made: `step` 0 is what came before the first call. The
--- passes are counted once for a run, as JSON, which is the one way to do it inside of a join.
+-- Which events each pass of the loop has made: `step` 0 is what came before the first call. What is
+-- open where a fork begins is asked again in the step that asked it. The passes are counted once for
+-- a run, as JSON, which is the one way to do it inside of a join.
 create view passes as
 select s.run, pass.key + coalesce(json_extract(s.data, '$.steps'), 0) as step,
   json_extract(pass.value, '$[0]') as first_seq,
@@ -11,8 +12,9 @@ select s.run, pass.key + coalesce(json_extract(s.data, '$.steps'), 0) as step,
 from events s indexed by events_started cross join json_each((
   select json_group_array(json_array(seq, next - 1)) from (
     select seq, lead(seq, 1, 1 << 62) over (order by seq) as next from (
-      select seq, type, lag(type) over (order by seq) as before from events where run = s.run
+      select seq, type, data, lag(type) over (order by seq) as before from events where run = s.run
     ) where before is null or type = 'Intended' and before <> 'Intended'
+      and (before <> 'Started' or json_extract(data, '$.call.is') <> 'Question')
   )
 )) as pass
 where s.type = 'Started';

@@ -67,15 +67,23 @@ def _rows(connection: sqlite3.Connection) -> list[tuple[str, str | None, str]]:
     return connection.execute("select type, call, data from events order by run, seq").fetchall()
 
 
+_TABLE = """
+create table events (
+  run text not null, seq integer not null, type text not null, time real not null, call text,
+  data text not null, primary key (run, seq)
+) strict, without rowid
+"""
+
+
 class File:
-    """A file with our table; each transaction is durable when `write` returns."""
+    """A file with such a table as ours; each transaction is durable when `write` returns."""
 
     def __init__(self, path: Path, durability: Durability, new: bool = True) -> None:
-        if new:
-            Log(path, durability).close()
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("pragma journal_mode = wal")
         self.connection.execute(f"pragma synchronous = {_SYNCHRONOUS[durability]}")
+        if new:
+            self.connection.execute(_TABLE)
 
     async def write(self, run: str, seq: int, rows: list[Row]) -> None:
         """Write one transaction at once."""
