@@ -188,14 +188,18 @@ def _reader(kind: Any) -> Callable[[Plain], Any]:
         return _attrs_reader(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
-    return lambda data: data
+    return _as_it_is
+
+
+def _as_it_is(data: Plain) -> Any:
+    return data
 
 
 def _union_reader(kinds: tuple[Any, ...]) -> Callable[[Plain], Any]:
     by_tag = {kind.__name__: kind for kind in kinds if attrs.has(kind)}
     if not by_tag:
         enums = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)]
-        return (lambda data: data and enums[0](data)) if enums else lambda data: data
+        return (lambda data: data and enums[0](data)) if enums else _as_it_is
     only = next(iter(by_tag))
 
     def read(data: Plain) -> Any:
@@ -208,10 +212,16 @@ def _union_reader(kinds: tuple[Any, ...]) -> Callable[[Plain], Any]:
 
 def _attrs_reader(kind: type) -> Callable[[Plain], Any]:
     hints = get_type_hints(kind)
-    readers = {field.name: _reader(hints[field.name]) for field in attrs.fields(kind)}
+    all_readers = {field.name: _reader(hints[field.name]) for field in attrs.fields(kind)}
+    readers = [(name, read) for name, read in all_readers.items() if read is not _as_it_is]
 
     def read(data: Plain) -> Any:
-        return kind(**{name: readers[name](held) for name, held in data.items() if name != "is"})
+        given = dict(data)
+        given.pop("is", None)
+        for name, reader in readers:
+            if name in given:
+                given[name] = reader(given[name])
+        return kind(**given)
 
     return read
 
