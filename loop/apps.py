@@ -46,14 +46,13 @@ def parsed(spec: str) -> tuple[str, str, str]:
 
 def held(there: ModuleType, name: str, kind: type[Held]) -> Held:
     """What the module has of this name, or a function of this name makes. Raises `BadInput`."""
-    held: Any = getattr(there, name, None)
-    if callable(held) and not isinstance(held, kind):
-        held = held()
-    if isinstance(held, kind):
-        return held
+    found: Any = getattr(there, name, None)
+    made: Any = found() if callable(found) and not isinstance(found, kind) else found
+    if isinstance(made, kind):
+        return made
     where, wanted = there.__name__, kind.__name__
     missing = f"{where} has no {name!r}"
-    wrong = f"{where}:{name} is a {type(held).__name__}, and no {wanted}"
+    wrong = f"{where}:{name} is a {type(made).__name__}, and no {wanted}"
     said = wrong if hasattr(there, name) else missing
     raise BadInput(f"{said}: name the {wanted} in FILE_OR_MODULE:LOOP:TASK")
 

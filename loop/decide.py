@@ -109,6 +109,8 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
         free = unpresumed(spent, run.slices.get(ready.id, 0))
         view = run.before(ready, free)
         opinion = None if isinstance(ready, Question) else consult(_asked(policies, ready), view)
+        if opinion is None and run.answers:
+            opinion = consult([OTHERWISE], view)
         if opinion is None:
             spent = reserved(free, ready)
             intended.append(Intended(now, ready))

@@ -1,5 +1,6 @@
 """Diff: where two runs first differ, and what followed there."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -129,9 +130,29 @@ def _only(one: Any, other: Any) -> tuple[str, str]:
 
 def _parted(step: int, one: Fact | None, other: Fact | None) -> str:
     if one and other and one.about == other.about:
-        return _said(f"step {step}, {one.about}", one.words, other.words)
+        return _said(f"step {step}, {one.about}", *_words(one, other))
     sides = (f"{fact.about}: {fact.words}" if fact else NOTHING for fact in (one, other))
     return _said(f"step {step}, what happened", *sides)
+
+
+def _words(one: Fact, other: Fact) -> tuple[str, str]:
+    """In words; where these are the same, that part of what counts in which they differ."""
+    if one.words != other.words:
+        return one.words, other.words
+    mine, theirs = _narrowed(one.counts, other.counts)
+    return told(mine), told(theirs)
+
+
+def _narrowed(one: Any, other: Any) -> tuple[Any, Any]:
+    """Of two plain values only what differs, without the lists around it."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        parts = {name: _narrowed(one.get(name), other.get(name)) for name in names}
+        return {k: x for k, (x, _) in parts.items()}, {k: y for k, (_, y) in parts.items()}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [_narrowed(x, y) for x, y in zip(one, other, strict=True) if x != y]
+        return pairs[0] if len(pairs) == 1 else ([x for x, _ in pairs], [y for _, y in pairs])
+    return one, other
 
 
 def _said(what: str, one: str, other: str) -> str:
@@ -141,7 +162,10 @@ def _said(what: str, one: str, other: str) -> str:
 
 def _apart(one: str, other: str) -> tuple[str, str]:
     """Both on one line each; long ones from shortly before the place where they part."""
-    one, other = (re.sub(r"\s+", " ", text) for text in (one, other))
+    if one.split() == other.split():  # they differ in spaces and ends of lines alone
+        one, other = json.dumps(one), json.dumps(other)
+    else:
+        one, other = (re.sub(r"\s+", " ", text) for text in (one, other))
     if max(len(one), len(other)) <= SHOWN:
         return one, other
     pairs = enumerate(zip(one, other, strict=False))

@@ -114,7 +114,8 @@ def _inspected(known: _Known, event: Inspected) -> Said:
     found = [problem.text for problem in event.problems]
     found += [f"undecided: {problem.text}" for problem in event.undecided]
     judges = [asked(call) for call in event.judging]
-    words = "; ".join(found) or (f"{len(judges)} judges are asked" if judges else "no problem")
+    judged = "a judge is asked" if len(judges) == 1 else f"{len(judges)} judges are asked"
+    words = "; ".join(found) or (judged if judges else "no problem")
     return "what the checks said", plain([event.problems, event.undecided, judges]), words
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from loopwright import budget
-from loopwright.calls import ModelCall, ToolCall
-from loopwright.codec import canonical
+from loopwright.calls import Answer, ModelCall, ToolCall
+from loopwright.codec import canonical, digest
 from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, TryAgain
 from loopwright.errors import Mismatch
 from loopwright.events import Ceiling, Setting
@@ -145,10 +145,12 @@ class Otherwise(Policy):
 
     After a failed model call the run stops as failed; a failed tool's error goes to the model; a
     judge that failed cannot tell. An answer without problems is accepted, one with problems ends
-    the run as rejected.
+    the run as rejected. What a person has denied is not done.
     """
 
     def decide(self, run: Run) -> Decision | None:
+        if run.moment == "call":
+            return _denied(run)
         if run.moment == "failure":
             return self._failed(run)
         if run.moment == "answer":
@@ -171,6 +173,24 @@ class Otherwise(Policy):
         return Accept(
             "all checks agree" if run.answer and run.answer.checks else "there are no checks"
         )
+
+
+def _denied(run: Run) -> Decision | None:
+    """What a person has denied is refused, also where nobody is left of those who had asked."""
+    call = run.call
+    said = run.answered(approval(run, call)) if isinstance(call, ToolCall) else None
+    return denial(said) if said and said.text == "deny" else None
+
+
+def denial(said: Answer) -> Refuse:
+    """That a person denied a call, as the model is told."""
+    note = f": {said.note}" if said.note else "."
+    return Refuse(f"{said.by or 'a person'} denied this call{note}")
+
+
+def approval(run: Run, call: ToolCall) -> str:
+    """What a person's word about a call holds for: its arguments, and this version of its tool."""
+    return digest(call.id, call.name, run.setting.tools.get(call.name, ""), call.arguments)
 
 
 CLEARING = (Doubt(),)

@@ -117,11 +117,11 @@ def chosen(log: Log, since: Since, task: Task | str | None) -> list[str]:
         "and iif(? is null, coalesce(json_extract(data, '$.parent'), '') = '',"
         " json_extract(data, '$.task') = ?) order by run"
     )
-    return [row["run"] for row in log.db.query(query, (seconds(since), title, title))]
+    return [row["run"] for row in log.asked(query, (seconds(since), title, title))]
 
 
-def seconds(since: Since) -> float:
-    """`since` in seconds since 1970. Raises `BadInput` for what is no time."""
+def seconds(since: Since, name: str = "since") -> float:
+    """`since` in seconds since 1970. Raises `BadInput` for what is no time, by its `name`."""
     try:
         at = datetime.fromisoformat(since) if isinstance(since, str) else None
     except ValueError:
@@ -130,6 +130,6 @@ def seconds(since: Since) -> float:
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     if isinstance(since, str | bool) or not isinstance(since, int | float | None):
         raise BadInput(
-            f"since={since!r}: give an ISO date such as '2025-06-15', or seconds since 1970"
+            f"{name}={since!r}: give an ISO date such as '2025-06-15', or seconds since 1970"
         )
     return since or 0.0

@@ -1,6 +1,7 @@
 """`Trail`: a sequence that only grows, and that many frozen values can share."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Generic, TypeVar, overload
 
 Item = TypeVar("Item")
@@ -57,8 +58,7 @@ class Trail(Sequence[Item], Generic[Item]):
         return self._items[index if index >= 0 else self._length + index]
 
     def __iter__(self) -> Iterator[Item]:
-        for index in range(self._length):
-            yield self._items[index]
+        return islice(self._items, self._length)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Trail) and list(self) == list(other)

@@ -6,10 +6,11 @@ from typing import ClassVar
 from attrs import frozen
 
 from loopwright.calls import Answer, Question, ToolCall
-from loopwright.codec import canonical, digest
-from loopwright.decisions import Ask, Decision, Refuse
+from loopwright.codec import canonical
+from loopwright.decisions import Ask, Decision
 from loopwright.errors import BadInput
 from loopwright.events import Intended, Returned
+from loopwright.house import approval, denial
 from loopwright.policy import Policy
 from loopwright.run import Run
 
@@ -71,17 +72,14 @@ class Approve(Policy):
             return None
         if not any(fnmatchcase(call.name, pattern) for pattern in self.tools):
             return None
-        bound = _bound(run, call)
+        bound = approval(run, call)
         said = _last(run, call)
         if said is None or said.answer is None:
             return _asking(call, bound, f"{call.name} needs approval")
         lapsed = self._lapsed(run, said, bound)
         if lapsed:
             return _asking(call, bound, f"{call.name} needs a new approval: {lapsed}")
-        if said.answer.text == "approve":
-            return None
-        who, note = said.answer.by or "a person", said.answer.note
-        return Refuse(f"{who} denied this call{f': {note}' if note else '.'}")
+        return None if said.answer.text == "approve" else denial(said.answer)
 
     def _lapsed(self, run: Run, said: "_Said", bound: str) -> str:
         """Why what was said does not hold for this dispatch, or nothing."""
@@ -122,10 +120,6 @@ def _last(run: Run, call: ToolCall) -> _Said | None:
                 if question.choices == CHOICES:
                     return _Said(question, time, answers.get(question.id), used)
     return None
-
-
-def _bound(run: Run, call: ToolCall) -> str:
-    return digest(call.id, call.name, run.setting.tools.get(call.name, ""), call.arguments)
 
 
 def _asking(call: ToolCall, bound: str, why: str) -> Ask:

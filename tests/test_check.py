@@ -71,9 +71,12 @@ def damaged(good: Path, folder: Path, *statements: str) -> Report[Finding]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("begin")
         with unguarded(connection):
+            query = "select sql from sqlite_master where name = 'events_unsummed'"
+            (trigger,) = connection.execute(query).fetchone()
             connection.execute("drop trigger events_unsummed")
             for statement in statements:
                 assert connection.execute(statement).rowcount, statement
+            connection.execute(trigger)
         connection.execute("commit")
     before = path.read_bytes()
     report = check(path)
@@ -103,8 +106,10 @@ PLANTED = {
     "first": (f"delete from events where {FIRST} and seq = 1", "does not begin with Started"),
     "last": (
         f"delete from events where {FIRST} and type = 'Ended'",
-        "totals are not what its events add up to",
+        "its last events are missing: 1, says its total",
     ),
+    "all": (f"delete from events where {FIRST}", "all of its events are missing"),
+    "table": ("drop table spend_totals", "the table spend_totals is missing"),
     "no part": ("delete from parts where text like 'A long%'", "is missing"),
     "part": (
         "update parts set text = text || '.' where text like 'A long%'",
@@ -137,6 +142,24 @@ def test_what_is_planted_is_found(good: Path, tmp_path: Path, what: str) -> None
     report = damaged(good, tmp_path, statement)
     assert any(said in finding.what for finding in report), report.rows()
     assert report.summary["whole"] >= (1 if "part" in what else 2)
+
+
+def test_a_trigger_that_is_missing(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    shutil.copy(good, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("drop trigger events_no_update")
+    (found,) = check(path)
+    assert found.what == "the trigger events_no_update is missing"
+
+
+def test_a_log_that_cannot_be_opened(good: Path, tmp_path: Path) -> None:
+    """SQLite opens no path of more than 512 bytes."""
+    folder = tmp_path.joinpath(*["x" * 200] * 3)
+    folder.mkdir(parents=True)
+    shutil.copy(good, folder / "runs.db")
+    with pytest.raises(LogError, match="cannot be opened"):
+        check(folder / "runs.db")
 
 
 def test_it_says_what_still_holds(good: Path, tmp_path: Path) -> None:

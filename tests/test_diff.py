@@ -31,7 +31,7 @@ from loopwright.events import Failed, Resumed, Returned
 from loopwright.facts import facts
 from loopwright.fold import blank, folded
 from loopwright.models import Scripted
-from loopwright.policies import Approve, Retry
+from loopwright.policies import Approve, Judge, Retry
 from loopwright.policy import Policy
 from loopwright.port import Inline
 from loopwright.run import Run
@@ -65,6 +65,7 @@ def test_the_sides_are_all_that_an_order_changes(
     assert [(y, x) for x, y in found.followed] == list(back.followed)
     assert _sides(found.what) == {(x, y) for y, x in _sides(back.what)}
     assert bool(found) == (facts(a.events) != facts(b.events))
+    assert all(x != y for x, y in _sides(found.what))
 
 
 def _sides(what: str) -> set[tuple[str, str]]:
@@ -225,3 +226,23 @@ def test_long_texts_are_shown_where_they_part(place: int) -> None:
 def test_what_was_read_back_is_no_difference(log: Log) -> None:
     run = Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
     assert not diff(run, log.run(run.run_id))
+
+
+def test_the_words_say_what_differs_also_where_little_does() -> None:
+    def send() -> str:
+        return "sent"
+
+    def judged(rubric: str, effect: Any, said: str) -> Run:
+        models = [Scripted(["accept"], name="judge"), Scripted([ToolCall("1", "send"), said])]
+        sends, judge = tool(send, effect=effect), Judge(rubric, model="judge:judge")
+        task = Task("Send it.", tools=[sends], checks=[judge])
+        return Loop(models[1], providers=models).run_now(task)
+
+    one = judged("It is kind.", "unsafe", "Done.")
+    assert '"effect":"read"' in _last(diff(one, judged("It is kind.", "read", "Done.")).what)
+    assert "cheer" in _last(diff(one, judged("It does cheer up.", "unsafe", "Done.")).what)
+    assert _last(diff(one, judged("It is kind.", "unsafe", "Done.\n")).what) == '  b: "Done.\\n"'
+
+
+def _last(text: str) -> str:
+    return text.splitlines()[-1]

@@ -27,6 +27,7 @@ from loopwright.policies import Approve, Retry
 from loopwright.policy import Policy
 from loopwright.quality import quality
 from loopwright.run import Run
+from loopwright.show.lines import lines
 from loopwright.steps import end, numbered
 from loopwright.tools import delegate, tool
 from loopwright.whatif import whatif
@@ -287,6 +288,8 @@ def test_a_fork_takes_back_what_it_did_and_nothing_of_its_base(log: Log, tmp_pat
     run = bad.fork_now(base.run_id, task, at=2)
     assert (base.outcome, run.outcome) == (Outcome.accepted, Outcome.rejected)
     assert outside.noted() == ["book 0", "book 1", "book 1", "cancel 1"]
+    query = "select purpose from tool_calls where run = ? order by seq"
+    assert log.connection.execute(query, (run.run_id,)).fetchall() == [("call",), ("undo",)]
     shared = bad.fork_now(base.run_id, task, at=3)
     assert shared.outcome is Outcome.rejected
     assert outside.noted()[4:] == []
@@ -354,6 +357,21 @@ def test_another_answer_of_the_person(log: Log, tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput, match=told):
             loop.fork_now(base.run_id, task, at=at, answer=answer)
+
+
+def test_what_a_person_denied_is_not_done_under_any_policies(log: Log, tmp_path: Path) -> None:
+    """Neither in a fork nor after a resume, also if nobody there would have asked."""
+    loop, task = Loop(Scripted(desk), policies=[Approve("refund")], log=log), letter(tmp_path)
+    base = loop.run_now(task)
+    deny = Answer("deny", "Ada", "Too much.")
+    run = loop.fork_now(base.run_id, task, at=2, policies=[Retry(times=1)], answer=deny)
+    assert run.output == "Ada denied this call: Too much."
+    loop.answer(base.run_id, "deny")
+    bare = Loop(Scripted(desk), log=log)
+    assert bare.resume_now(base.run_id, task).output == "a person denied this call."
+    assert Outside(tmp_path).noted() == []
+    twice = bare.fork_now(base.run_id, task, at=2, answer="approve")
+    assert (twice.output, Outside(tmp_path).noted()) == ("40 euros were paid back", ["refund 40"])
 
 
 def test_a_question_that_is_open_is_asked_by_the_fork_too(log: Log, tmp_path: Path) -> None:
@@ -560,4 +578,6 @@ def test_what_is_asked_again_belongs_to_the_step_that_asked_it(log: Log, tmp_pat
     for one in (base.run_id, run.run_id, twice.run_id):
         query = "select seq, step from stepped where run = ?"
         counted = [step for step, _ in numbered(log.events(one))]
-        assert {counted[seq - 1] == step for seq, step in log.connection.execute(query, (one,))} == {True}
+        for seq, step in log.connection.execute(query, (one,)):
+            assert counted[seq - 1] == step
+        assert [line.step for line in lines(log.events(one))] == sorted({*counted} - {0})

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopwright import Log, Loop, Outcome, Policy, Run, Task
-from loopwright.calls import Failure, Reply, Text, ToolCall
+from loopwright.calls import Failure, Reply, Text, ToolCall, ToolResult
 from loopwright.codec import encode
 from loopwright.decisions import Decision, TryAgain
 from loopwright.log import redaction
@@ -56,6 +56,27 @@ KEYS = {
     "Perplexity": f"pplx-{some(48)}",
     "Replicate": f"r8_{some(37)}",
     "NVIDIA": f"nvapi-{some(64)}",
+    "Google, new": f"AQ.Ab8RN6{some(44)}",
+    "Google OAuth": f"ya29.{some(100)}",
+    "Voyage": f"pa-{some(43)}",
+    "Jina": f"jina_{some(60)}",
+    "Zhipu": f"{some(32, HEX)}.{some(16)}",
+    "Databricks": f"dapi{some(32, HEX)}",
+    "Firecrawl": f"fc-{some(32, HEX)}",
+    "Pinecone": f"pcsk_{some(6)}_{some(63)}",
+    "LangSmith": f"lsv2_pt_{some(32, HEX)}_{some(10, HEX)}",
+    "Langfuse": f"sk-lf-{some(8, HEX)}-{some(4, HEX)}-{some(12, HEX)}",
+    "Weights & Biases": f"wandb_v1_{some(70)}",
+    "E2B": f"e2b_{some(40, HEX)}",
+    "Supabase": f"sbp_{some(40, HEX)}",
+    "Supabase secret": f"sb_secret_{some(22)}_{some(8)}",
+    "Notion": f"ntn_{some(46)}",
+    "Linear": f"lin_api_{some(40)}",
+    "Shopify": f"shpat_{some(32, HEX)}",
+    "Docker": f"dckr_pat_{some(27)}",
+    "PyPI": f"pypi-AgEIcHlwaS5vcmc{some(100)}",
+    "Vault": f"hvs.{some(90)}",
+    "SendGrid": f"SG.{some(22)}.{some(43)}",
     "GitHub": f"ghp_{some(36)}",
     "GitHub app": f"ghs_{some(36)}",
     "GitHub fine-grained": f"github_pat_{some(22)}_{some(59)}",
@@ -93,6 +114,12 @@ PLACED = {
     "set-cookie": ("Set-Cookie: sid={}; Path=/; HttpOnly", some(24)),
     "URL": ("postgresql://ada:{}@db.example/shop", "hunter-2!x"),
     "OAuth": ("access_token={}&scope=all", some(40)),
+    "token of a URL": ("https://x.example/v1?q=1&token={}", some(20)),
+    "key of a URL": ("https://x.example/v1?key={}&q=1", some(24)),
+    "Azure storage": ("https://x.example/c?sv=2022&sig={}", f"{some(40)}%3D"),
+    "AWS, signed": ("https://x.example/b?X-Amz-Signature={}", some(64, HEX)),
+    "AWS, as JSON": ('{{"SecretAccessKey": "{}"}}', some(40)),
+    "AWS, session": ('{{"SessionToken":"{}"}}', some(100)),
 }
 """By the place where they stand: how it reads, and the secret."""
 
@@ -219,6 +246,48 @@ def test_what_is_set_later_is_known_as_well(log: Log, monkeypatch: pytest.Monkey
     assert run.output == f"It was {MASK}."
 
 
+ODD = "pä\"ss\n'wörd\\\\-\U0001f511/9</"
+
+
+def _escaped_forms(secret: str) -> list[str]:
+    """As JSON and Python write it, alone and in one another."""
+    once = [json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret), ascii(secret)]
+    forms = [form[1:-1] for form in once]
+    inner = [json.dumps(form)[1:-1] for form in forms] + [repr({"a": form}) for form in forms]
+    return [secret, *forms, *inner, json.dumps(inner[0])[1:-1], secret.replace("/", "\\/")]
+
+
+@pytest.mark.parametrize("form", _escaped_forms(ODD))
+def test_what_is_known_is_masked_however_it_is_escaped(form: str) -> None:
+    found = Redaction({"ODD_TOKEN": ODD, "B_KEY": "an ordinary one"})
+    said = found.masked(f"before {form} after an ordinary one.")
+    assert said.endswith(f" after {MASK}.")
+    assert MASK in said.removesuffix(f"{MASK}.")
+    assert "1f511" not in said.lower()
+    assert "\U0001f511" not in said
+    assert found.suspects(encode({"a": form}))
+    assert found.suspects(encode(json.dumps([form])))
+
+
+def test_what_a_tool_gives_as_json_holds_none(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD_TOKEN", ODD)
+
+    @tool(effect="read")
+    def settings_of(place: str) -> dict[str, str]:
+        """Look."""
+        return {"there": ODD, "in words": json.dumps({"repr": repr(ODD)})}
+
+    loop = Loop(Scripted([ToolCall("1", "settings_of", {"place": "x"}), "ok"]), log=log)
+    run = loop.run_now(Task("Go.", tools=[settings_of]))
+    (said,) = [
+        one.result for one in run.events if isinstance(getattr(one, "result", 0), ToolResult)
+    ]
+    assert json.loads(said.content) == {
+        "there": MASK,
+        "in words": json.dumps({"repr": f"'{MASK}'"}),
+    }
+
+
 def test_beside_what_json_cannot_hold(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODD_TOKEN", 'the "wörd" of the day')
     said = f'\ud800 the "wörd" of the day \0 {KEYS["OpenAI"]}'
@@ -262,6 +331,10 @@ ORDINARY = [
     "claude-haiku-4-5-20251001 req_011CSHoEeqs5C35K2UUqR7Fy toolu_01A09q90qw90lq917835lq9",
     "SELECT token, secret FROM access_token WHERE auth_token = ?",
     "eyJhbGciOi is how a token begins",
+    "jina_embeddings_v2_base_code, e2b_sandbox_timeout_seconds_2",
+    "pa-system-for-the-conference-of-2025-in-the-city-hall, grandpa-2",
+    "https://x.example/list?page_token=2&key=name&sort=1, ?nextPageToken=CAUQAA0123456789abcd",
+    "9f86d081884c7d659a2feaa0c55ad015.tar.gz, SG.pdf, AQ. a self.token_of_the_other_side",
 ]
 
 
@@ -295,12 +368,19 @@ def test_code_hashes_images_and_words_stay(text: str) -> None:
 @settings(max_examples=50)
 @given(
     st.lists(
-        st.sampled_from(["sk-", "-----BEGIN RSA PRIVATE KEY-----", "://a:", "Bearer ", "x" * 40])
+        st.sampled_from(
+            (
+                *("sk-", "-----BEGIN RSA PRIVATE KEY-----", "://a:", "Bearer ", "x" * 40),
+                *("cookie:", "api_key: ", "\\", '"', "?sig=", "eyJ", "."),
+            )
+        )
     )
 )
+@example(["cookie:"])
+@example(["\\"])
 def test_no_text_takes_long(pieces: Sequence[str]) -> None:
     """Nor does a repetition of what begins a key, of 100,000 characters, which ends at all only
     if no expression goes back over it again and again."""
     text = "".join(pieces) * (100_000 // max(1, sum(map(len, pieces))))
-    masked: Any = Redaction({}).masked(text)
+    masked: Any = Redaction({"A_KEY": '"\\\\"a key \\'}).masked(text)
     assert len(masked) <= len(text) + len(MASK) * text.count("a:")

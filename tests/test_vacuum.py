@@ -38,6 +38,9 @@ def test_what_is_old_goes_and_its_sums_stay(log: Log) -> None:
     assert [found.run for found in log.search("length")] == [new.run_id]
     log.rebuild()
     assert balances(log) == held
+    assert {ceiling for ceiling, *_ in log.connection.execute("select ceiling from ceilings")} <= {
+        ceiling for ceiling, _ in held
+    }
     assert check(log).rows() == []
     assert report.summary["bytes"] > 0
     assert len(vacuum(log, before=5 * DAY)) == 0

@@ -46,7 +46,7 @@ PUBLIC = {
     "prefix_changed repairs failure message status retry_after request_id cached "
     "possibly_billed_nano",
     "tool_calls": "run step seq call time tool arguments effect state result failure message "
-    "seconds cached",
+    "seconds cached purpose",
     "decisions": "run step seq time moment policy decision why switched_to after_seconds feedback "
     "call parameters overruled settled_usd reserved_usd presumed_usd model_calls seconds",
     "problems": "run step seq time verdict check problem",

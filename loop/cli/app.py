@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import evolve, frozen
 
-from loopwright.cli.options import logged
+from loopwright.cli.options import FILE, logged
 from loopwright.cli.out import Refused, clean
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app_option = click.option(
     "--app",
     "app",
+    type=FILE,
     metavar="APP",
     envvar="LOOPWRIGHT_APP",
     show_envvar=True,

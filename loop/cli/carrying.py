@@ -117,6 +117,8 @@ def cancel(
     log = logged(path)
     run_id = named(log, run)
     folded = log.run(run_id)
+    if told.outcome(folded) not in ("open", "waiting"):
+        raise out.Refused(f"run {run_id} is over, as {folded.outcome}: there is nothing to cancel")
     words = f"cancel run {run_id} ({told.outcome(folded)}): {folded.title}"
     if agreed(told.summary(folded), words, yes=yes, dry=dry, as_json=as_json):
         log.cancel(run_id, by=who(by), why=why)
@@ -148,8 +150,8 @@ def whatif(path: str | None, as_json: bool, since: str | None, app: str, title: 
 
 
 _REPLAYED = (
-    *("run", "task", "outcome", "would_be", "cost_usd", "at_least_usd", "at_most_usd"),
-    *("step", "policy", "decision", "why"),
+    *("run", "outcome", "would_be", "why", "cost_usd", "at_least_usd", "at_most_usd"),
+    *("step", "policy", "decision", "task"),
 )
 
 

@@ -7,7 +7,9 @@ import click
 from attrs import asdict
 
 from loopwright.cli import out
+from loopwright.cli.app import loaded
 from loopwright.cli.options import (
+    FILE,
     common,
     json_option,
     logged,
@@ -47,6 +49,7 @@ def export(path: str | None, as_json: bool, run: str | None, save: str | None) -
 @run_argument()
 @click.option(
     "--app",
+    type=FILE,
     metavar="APP",
     envvar="LOOPWRIGHT_APP",
     show_envvar=True,
@@ -69,6 +72,7 @@ def export_test(path: str | None, as_json: bool, run: str, app: str, save: str |
 
     log = logged(path)
     run = named(log, run)
+    _ = loaded(app).task  # what the test could not import is refused now, and not by the test
     to_file = save not in (None, "-")
     text = None if to_file else written(log, run, app=app)
     saved = save_test(log, run, str(save), app=app) if to_file else ()

@@ -43,6 +43,13 @@ found; 130 interrupted."""
 class Group(click.Group):
     """All commands by what they are for; what goes wrong ends them with a message and a status."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            said = "options stand behind the command: loopwright runs --log FILE"
+            raise click.UsageError(f"{error.format_message()} All {said}", ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -59,6 +66,8 @@ class Group(click.Group):
         except sqlite3.DatabaseError as error:
             said = f"the log cannot be read: {error}; `loopwright check` says what still holds"
             raise BadNews(said) from None
+        except OSError as error:
+            raise Refused(f"{error.filename or 'a file'}: {error.strerror or error}") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in COMMANDS.items():

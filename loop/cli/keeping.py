@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loopwright.cli import out
-from loopwright.cli.options import DEFAULT, agreed, common, destructive, logged, there
+from loopwright.cli.options import DEFAULT, FILE, agreed, common, destructive, logged, there
 
 if TYPE_CHECKING:
     from loopwright.report import Report
@@ -66,7 +66,7 @@ def vacuum(path: str | None, as_json: bool, yes: bool, dry: bool, before: str) -
 
 @click.command()
 @destructive
-@click.argument("sources", metavar="FILE...", nargs=-1, required=True)
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=FILE)
 def merge(path: str | None, as_json: bool, yes: bool, dry: bool, sources: Sequence[str]) -> None:
     """Take the runs of other logs into this one.
 
@@ -105,6 +105,9 @@ def redact(path: str | None, as_json: bool, yes: bool, dry: bool) -> None:
     log = logged(path)
     text = _secret()
     planned = removed(log, text, dry_run=True)
+    if not planned:
+        held = {"rows": [], "summary": dict(planned.summary)}
+        out.nothing(f"{log.path} does not hold this text", as_json, held)
     words = f"remove a text of {len(text)} characters from {log.path}"
     if _agreed(words, planned, yes=yes, dry=dry, as_json=as_json):
         _done(removed(log, text), as_json)

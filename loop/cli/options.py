@@ -25,9 +25,13 @@ _PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 
 LAST = "last"
 
+FILE = click.Path(readable=False)
+"""The path of a file: shells complete it."""
+
 log_option = click.option(
     "--log",
     "path",
+    type=FILE,
     metavar="FILE",
     envvar="LOOPWRIGHT_LOG",
     show_envvar=True,
@@ -41,7 +45,7 @@ since_option = click.option(
 )
 
 save_option = click.option(
-    "--save", metavar="FILE", help="Write it to this file; - is the standard output."
+    "--save", type=FILE, metavar="FILE", help="Write it to this file; - is the standard output."
 )
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -88,11 +92,18 @@ def named(log: "Log", text: str) -> str:
         return newest(log)
     fits = [run for run in ids if text and (run.startswith(text) or run.endswith(text))]
     if not fits:
-        raise NotFound(f"{log.path} holds no run {text}: `loopwright runs` lists them")
+        raise NotFound(_unknown(log, text))
     if len(fits) > 1 and not all(run.startswith(f"{fits[0]}.") for run in fits[1:]):
         some = ", ".join(fits[:5]) + (", ..." if len(fits) > 5 else "")
         raise click.UsageError(clean(f"{text} may be any of {len(fits)} runs: {some}"))
     return fits[0]
+
+
+def _unknown(log: "Log", text: str) -> str:
+    rows = log.asked("select run from run_totals where run = ?", (text,))
+    if any(rows):
+        return f"the events of run {text} were removed: `loopwright runs` has what they added up to"
+    return f"{log.path} holds no run {text}: `loopwright runs` lists them"
 
 
 _NEWEST = """
@@ -103,22 +114,26 @@ order by time desc, run desc limit 1
 
 def newest(log: "Log") -> str:
     """The run that began last, of those that no other run began."""
-    for row in log.db.query(_NEWEST):
+    for row in log.asked(_NEWEST):
         return str(row["run"])
     raise NotFound(f"{log.path} holds no run")
 
 
 def _completed(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Ids for the shell, the newest first; none that a shell could take for anything else."""
+    """Ids for the shell, the newest first; none that a shell could take for anything else.
+
+    The runs that others have begun, whose ids go on after a dot, come once it is typed.
+    """
     from loopwright.log.follow import reader
 
     query = (
         "select run from events where type = 'Started' and substr(run, 1, ?) = ? "
+        "and (coalesce(json_extract(data, '$.parent'), '') = '' or instr(?, '.')) "
         "order by run desc limit 50"
     )
     try:
         with closing(reader(there(context.params.get("path")))) as connection:
-            found = connection.execute(query, (len(incomplete), incomplete)).fetchall()
+            found = connection.execute(query, (len(incomplete), incomplete, incomplete)).fetchall()
     except (NotFound, sqlite3.Error):
         return []
     return [run for (run,) in found if _PLAIN.fullmatch(run)]

@@ -98,7 +98,8 @@ def report(found: Any, as_json: bool, nothing_else: str, columns: Sequence[str] 
     if as_json:
         document(held)
     else:
-        shown = [{name: row[name] for name in columns or row} for row in rows]
+        names = columns or [name for name in rows[0] if not name.endswith("_nano")]
+        shown = [{name: row[name] for name in names} for row in rows]
         paged([*table(shown), "", clean(found)])
 
 
@@ -106,36 +107,46 @@ def report(found: Any, as_json: bool, nothing_else: str, columns: Sequence[str] 
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as lines below their names; on a terminal not wider than it is."""
+    """Rows as lines below their names; on a terminal not wider than it is.
+
+    Where they do not all fit, the last columns are left out, and named.
+    """
     names = list(rows[0]) if rows else []
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    widths = _fitted([max(map(width, column)) for column in zip(names, *cells, strict=True)])
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    widths = _fitted([max(map(width, column)) for column in zip(names, *cells, strict=True)], most)
     right = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
     head = click.style(_line(names, widths, right), bold=True)
-    return [head, *(_line(row, widths, right) for row in cells)]
+    return [head, *(_line(row, widths, right) for row in cells), *_left_out(names[len(widths) :])]
+
+
+def _left_out(names: Sequence[str]) -> list[str]:
+    said = f"no room for {', '.join(names)}: --json has it all"
+    return wrapped(said, "") if names else []
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        shown = f"{value:.6g}"
+        return f"{value:.9f}".rstrip("0").rstrip(".") if "e" in shown else shown
     return "" if value is None else one_line(value)
 
 
-def _fitted(widths: list[int]) -> list[int]:
-    """The widest columns give way, but never the first: it names the row."""
-    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    while sum(widths) + 2 * len(widths) - 2 > most:
-        widest = max(range(1, len(widths)), key=widths.__getitem__, default=0)
-        if not widest or widths[widest] <= NARROWEST:
-            break
-        widths[widest] -= 1
-    return widths
+def _fitted(widths: Sequence[int], most: int) -> list[int]:
+    """The widest columns give way, and then the last; never the first: it names the row."""
+    fitted = list(widths)
+    while sum(fitted) + 2 * len(fitted) - 2 > most:
+        widest = max(range(1, len(fitted)), key=fitted.__getitem__, default=0)
+        if not widest or fitted[widest] <= NARROWEST:
+            return _fitted(widths[:-1], most) if len(widths) > 2 else fitted
+        fitted[widest] -= 1
+    return fitted
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     told = [
         " " * (size - width(cell)) + cell if to_right else cell + " " * (size - width(cell))
-        for cell, size, to_right in zip(map(_cut, cells, widths), widths, right, strict=True)
+        for cell, size, to_right in zip(map(_cut, cells, widths), widths, right, strict=False)
     ]
     return "  ".join(told).rstrip()
 

@@ -48,7 +48,7 @@ def pending(path: str | None, as_json: bool, run: str | None) -> None:
 
 def _asked(log: "Log", run: str | None) -> Iterator[dict[str, Any]]:
     """The open questions of one run, or of all."""
-    waiting = [row["run"] for row in log.db.query(_WAITING)] if run is None else [run]
+    waiting = [row["run"] for row in log.asked(_WAITING)] if run is None else [run]
     for one in waiting:
         folded = log.run(one)
         yield from (told.question(folded, question) for question in log.questions(one))
@@ -160,5 +160,5 @@ def _meant(run: str, question: str | None, asked: list[dict[str, Any]]) -> dict[
 
 def _top(log: "Log", run: str) -> str:
     """The run that is resumed: the one at the top of the tree."""
-    (row,) = log.db.query("select root from trees where run = ?", (run,))
+    (row,) = log.asked("select root from trees where run = ?", (run,))
     return str(row["root"])

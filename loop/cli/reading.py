@@ -16,6 +16,7 @@ from loopwright.cli.options import (
     save_option,
     since_option,
 )
+from loopwright.outcome import Outcome
 
 if TYPE_CHECKING:
     from loopwright.events import Event
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Runs and messages that are listed by default: one screen."""
 
+OUTCOMES = (*map(str, Outcome), "open")
+
 
 @click.command()
 @common
 @since_option
 @click.option("--task", metavar="TITLE", help="Only runs of this task.")
-@click.option("--outcome", metavar="OUTCOME", help="Only these: accepted, waiting, open, ...")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs that came to this.")
 @click.option("--limit", "-n", type=click.IntRange(1), default=SHOWN, show_default=True)
 def runs(
     path: str | None,
@@ -49,7 +52,7 @@ def runs(
     out.report(found, as_json, "no such runs", _RUN)
 
 
-_RUN = ("run", "started", "task", "outcome", "cost_usd", "seconds", "model_calls", "tool_calls")
+_RUN = ("run", "outcome", "cost_usd", "task", "started", "seconds", "model_calls", "tool_calls")
 
 
 @click.command()
@@ -173,7 +176,7 @@ def search(path: str | None, as_json: bool, words: tuple[str, ...], limit: int) 
     Example: loopwright search refund broken
     """
     found = logged(path).search(" ".join(words), limit=limit)
-    rows = [{"run": f.run, "seq": f.seq, "role": f.role, "piece": f.piece} for f in found]
+    rows = [{"run": f.run, "seq": f.seq, "piece": f.piece, "role": f.role} for f in found]
     if not rows:
         out.nothing("no message has all of these words", as_json, rows)
     if as_json:

@@ -1,6 +1,7 @@
 """The balances of the ceilings, as they follow from events: those in the log, and those removed.
 
-What the runs that `vacuum` has removed have posted is kept in the table `carried`, by run.
+What the runs that `vacuum` has removed have posted is kept in the table `carried`, by run; each of
+these runs has a row there without a ceiling.
 """
 
 import sqlite3
@@ -21,7 +22,8 @@ CARRIED = (
 
 _BRING = (
     "insert into balances"
-    " select ceiling, window, sum(settled), sum(reserved), sum(presumed) from carried group by 1, 2"
+    " select ceiling, window, sum(settled), sum(reserved), sum(presumed) from carried"
+    " where ceiling <> '' group by 1, 2"
 )
 
 

@@ -17,7 +17,7 @@ from loopwright.errors import LogError
 from loopwright.events import Event, Started
 from loopwright.fold import blank, fold
 from loopwright.log.balances import Balances, added, posted, summed
-from loopwright.log.migrations import found
+from loopwright.log.migrations import STEPS, found
 from loopwright.log.rows import checksum, read
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
@@ -91,7 +91,10 @@ def _reading(path: str, alone: bool) -> sqlite3.Connection:
     `alone`, it needs no files beside the log, which it would have to leave there.
     """
     uri = f"{Path(path).as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise LogError(f"{path} cannot be opened: {error}: may you read it?") from None
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     connection.execute("pragma writable_schema = on")  # also one that is shorter than it says
     return connection
@@ -114,7 +117,9 @@ def _report(file: "_File") -> Report[Finding]:
         *_answers(file, whole),
         *_balances(file, runs),
         *_ledger(file, runs),
-        *_totals(file, whole),
+        *_totals(file, {one.run: one.events for one in runs if one.run in whole}),
+        *_lost(file, {one.run for one in runs}),
+        *_schema(file),
         *_pages(file),
     ]
     good = sum(one.good for one in runs)
@@ -135,6 +140,7 @@ class _File:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.tables = {name for (name,) in self.salvaged("select name from sqlite_master")[0]}
+        self.version = int(connection.execute("pragma user_version").fetchone()[0])
         columns, _ = self.salvaged("select name from pragma_table_info('events')")
         self.checksums = ("checksum",) in columns
         texts, _ = self.both_ways("select digest, text from parts", "digest")
@@ -372,16 +378,24 @@ def _waiting(runs: Sequence[_Examined]) -> set[str]:
     return {one.run for one in runs if one.folded.outcome is Outcome.waiting}
 
 
-def _totals(file: _File, whole: set[str]) -> Iterator[Finding]:
-    """Totals that are not what the events add up to; each run stands in one of two tables."""
+def _totals(file: _File, events: dict[str, int]) -> Iterator[Finding]:
+    """Totals that are not what the events of a run add up to; each run stands in one of two tables.
+
+    A run that has more events there than here has lost its last ones.
+    """
     if "run_totals" not in file.tables:
         return
+    whole = set(events)
     summed_, due = file.names("main.run_totals"), file.names("main.unsummed")
     for run in whole & summed_:
         file.salvaged("insert into temp.unsummed values (?)", run)
     wrong = {run for query in _WRONG for (run, *_) in file.salvaged(query)[0]}
+    cut = {r: n - events[r] for r, n in file.salvaged(_COUNTED)[0] if n > events.get(r, n)}
+    for run, lacking in sorted(cut.items()):
+        what = f"its last events are missing: {lacking}, says its total"
+        yield Finding(run, None, what, f"{events[run]} of its events are whole")
     holds = "its events are whole; once its totals are dropped, `Log.sum_up` makes them anew"
-    for run in sorted(wrong):
+    for run in sorted(wrong - cut.keys()):
         yield Finding(run, None, "its totals are not what its events add up to", holds)
     for run in sorted(whole & (summed_ & due)):
         yield Finding(run, None, "it counts twice: its totals are made, and due", holds)
@@ -389,6 +403,7 @@ def _totals(file: _File, whole: set[str]) -> Iterator[Finding]:
         yield Finding(run, None, "it counts nowhere: its totals are neither made nor due", holds)
 
 
+_COUNTED = "select run, events from main.run_totals"
 _PAIRS = (("main.run_totals", "unsummed_runs"), ("main.spend_totals", "unsummed_spend"))
 _WRONG = [
     f"select * from {one} where run in temp.unsummed"
@@ -398,10 +413,25 @@ _WRONG = [
 ]
 
 
+def _lost(file: _File, runs: set[str]) -> Iterator[Finding]:
+    """Runs that have totals and no event at all, and that no vacuum has removed."""
+    for run in sorted(file.names("main.run_totals") - file.names("carried") - runs):
+        yield Finding(run, None, "all of its events are missing", "its totals, in the view `runs`")
+
+
+def _schema(file: _File) -> Iterator[Finding]:
+    """Tables that are missing, and triggers, without which what was written can be changed."""
+    made = "".join((files("loopwright.log") / s).read_text() for s in STEPS[: file.version])
+    for kind, name in dict.fromkeys(re.findall(r"(?m)^create (table|trigger) (\w+)", made)):
+        if name not in file.tables:
+            yield Finding("", None, f"the {kind} {name} is missing", "what is not named here")
+
+
 def _pages(file: _File) -> Iterator[Finding]:
     """What SQLite finds in the file itself."""
     said, error = file.salvaged("pragma integrity_check(20)")
-    for what in dict.fromkeys(
-        [*(what for (what,) in said if what != "ok"), *filter(None, [error])]
-    ):
+    told = [line for (what,) in said for line in what.splitlines() if what != "ok"]
+    for what in dict.fromkeys([*told, *filter(None, [error])]):
+        if what.startswith("***"):  # the name of the database, which is the only one
+            continue
         yield Finding("", None, f"SQLite: {what}", "what is not named here can be read")

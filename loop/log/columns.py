@@ -43,7 +43,9 @@ _VIEWS = {
         output: the accepted answer, or the best attempt
         started: when it began, in UTC
         seconds: from its first event to its last
-        model_calls tool_calls cost_nano cost_usd
+        model_calls tool_calls
+        cost_nano: the cost in nano-dollars, exactly, with that of the runs that it delegated
+        cost_usd
         events: how many events it has
         attempts root
         base: the run that it was forked from, or ''
@@ -89,7 +91,8 @@ _VIEWS = {
         effect: what repeating it may do: read, idempotent, reconcilable or unsafe
         state
         result: what the tool gave
-        failure message seconds cached""",
+        failure message seconds cached
+        purpose: `call`, or what follows one: `undo` or `reconcile`""",
     "decisions": """run step seq time
         moment: before a call, after a failure, or after an answer
         policy: who decided
@@ -135,7 +138,9 @@ _VIEWS = {
         acceptance: accepted, as a part of those that are over
         at_once_acceptance: at_once, as a part of those that are over
         attempts: attempts for each run, on the average
-        model_calls cost_nano cost_usd
+        model_calls
+        cost_nano: the cost of its runs in nano-dollars, exactly, with that of those they delegated
+        cost_usd
         usd_per_accepted: the cost of all runs for each accepted answer
         seconds: of those that are over, on the average
         longest_seconds: the longest of them""",

@@ -34,7 +34,7 @@ from spend where day >= :since group by purpose order by usd desc;
 
 -- Which run trees are the dearest, and how much of them was delegated?
 select top.task, top.inputs, sum(s.cost_nano) / 1e9 as usd,
-  sum(case when s.task <> top.task then s.cost_nano else 0 end) / 1e9 as delegated
+  sum(case when s.run <> s.root then s.cost_nano else 0 end) / 1e9 as delegated
 from spend s join runs top on top.run = s.root
 where s.day >= :since group by s.root order by usd desc limit 4;
 
@@ -51,7 +51,7 @@ where started >= :since and outcome = 'accepted' and task = 'promotion' group by
 -- Show me every tool call that a person approved.
 select a.tool, a.arguments, a.by, t.state, t.result
 from runs r join approvals a on a.run = r.run join tool_calls t on t.run = a.run and t.call = a.about
-where r.started >= :since and a.answer = 'approve' order by a.time;
+where r.started >= :since and a.answer = 'approve' and t.purpose = 'call' order by a.time;
 
 -- What was denied, by whom, and why?
 select tool, arguments, "by", note, waited_seconds / 3600 as hours
@@ -100,7 +100,7 @@ where r.started >= :since and state = 'returned' group by m.model;
 
 -- Which tools are used, and how often was the result still good?
 select tool, effect, count(*) as calls, sum(cached) as cached, sum(state = 'failed') as failed
-from runs join tool_calls using (run) where started >= :since group by tool;
+from runs join tool_calls using (run) where started >= :since and purpose = 'call' group by tool;
 
 -- How much of the input came out of the providers' caches?
 select m.model, sum(input_uncached + cache_read + cache_write) as input,

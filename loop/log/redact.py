@@ -18,7 +18,7 @@ from loopwright.events import Event, Setting
 from loopwright.fold import folded
 from loopwright.log import rows
 from loopwright.log.migrations import transaction
-from loopwright.log.redaction import MASK
+from loopwright.log.redaction import MASK, escapable
 from loopwright.log.rewriting import PART, forgotten, shrunk, swept, unguarded
 from loopwright.log.store import Log
 from loopwright.report import Report, opened
@@ -65,7 +65,7 @@ def redact(
     runs 0, events 0, places 0
     """
     log = opened(log)
-    found = _pattern(_fit(log, text))
+    found = re.compile(escapable(_fit(log, text)))
     with log.writing() as connection:
         connection.execute("pragma secure_delete = on")
         with transaction(connection):
@@ -102,31 +102,6 @@ def _words() -> Iterator[str]:
             if isinstance(kind, type) and attrs.has(kind):
                 yield name
                 yield from (one.name for one in attrs.fields(kind))
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """`text`, simply or as JSON and Python escape it, at any depth."""
-    return re.compile("".join(map(_either, text)))
-
-
-def _either(char: str) -> str:
-    if char.isascii() and char.isalnum():
-        return char
-    if char == "\\":
-        return r"\\+"
-    units = char.encode("utf-16-be", "surrogatepass").hex()
-    forms = [rf"\\*{re.escape(char)}" if char in "\"'/" else re.escape(char)]
-    forms.append("".join(rf"\\+u(?i:{units[i : i + 4]})" for i in range(0, len(units), 4)))
-    if char in _SHORT:
-        forms.append(rf"\\+{_SHORT[char]}")
-    if ord(char) > 0xFFFF:
-        forms.append(rf"\\+U(?i:{ord(char):08x})")
-    if ord(char) < 256:
-        forms.append(rf"\\+x(?i:{ord(char):02x})")
-    return f"(?:{'|'.join(forms)})"
-
-
-_SHORT = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 
 
 # ----------------------------------------------------------------------------------- the events

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from functools import partial
@@ -110,6 +110,18 @@ class Log:
 
         self.sum_up()
         return sqlite_utils.Database(self.connection, execute_plugins=False)
+
+    def asked(
+        self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[dict[str, Any]]:
+        """The rows that a query gives, each by the names of its columns; totals are made first.
+
+        The same as ``db.query``, whose library would load pandas, wherever that is installed.
+        """
+        self.sum_up()
+        cursor = self.connection.execute(query, values)
+        names = [name for name, *_ in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def close(self) -> None:
         """Close the file. It is closed by itself when the log is garbage."""

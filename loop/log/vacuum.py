@@ -59,7 +59,7 @@ def vacuum(
     """
     if before is None:
         raise BadInput("before=None: give an ISO date such as '2026-06-15', or seconds since 1970")
-    end = seconds(before)
+    end = seconds(before, "before")
     log = opened(log)
     log.sum_up()
     if dry_run:
@@ -152,7 +152,8 @@ def _taken(log: Log, some: Family, known: set[str]) -> bool:
         with unguarded(connection):
             for one in some:
                 _delete(connection, one.run)
-        rows = [(run, *at, *sums) for run in carried for at, sums in carried[run].items()]
+        rows = [(run, "", "", 0, 0, 0) for run in carried]  # says that it was removed, not lost
+        rows += [(run, *at, *sums) for run in carried for at, sums in carried[run].items()]
         connection.executemany("insert into carried values (?, ?, ?, ?, ?, ?)", rows)
     return True
 

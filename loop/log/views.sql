@@ -119,7 +119,8 @@ select run, step, seq, call,
     json_extract(outcome, '$.failure.message')
   ) as message,
   json_extract(outcome, '$.seconds') as seconds,
-  coalesce(json_extract(outcome, '$.cached'), 0) as cached
+  coalesce(json_extract(outcome, '$.cached'), 0) as cached,
+  coalesce(json_extract(data, '$.call.purpose'), 'call') as purpose
 from calls where kind = 'ToolCall';
 
 -- Every opinion that counted: when, whose, with which parameters, why, and what was spent by then.

@@ -59,7 +59,7 @@ class _Asked:
         self.at = datetime.fromtimestamp(seconds(since), UTC).isoformat(timespec="milliseconds")
 
     def all(self, query: str) -> list[dict[str, Any]]:
-        return list(self.log.db.query(query, {"since": self.at[:23] + "Z", "top": TOP}))
+        return self.log.asked(query, {"since": self.at[:23] + "Z", "top": TOP})
 
     def one(self, query: str) -> dict[str, Any]:
         return self.all(query)[0]

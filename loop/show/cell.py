@@ -11,6 +11,7 @@ from attrs import define, field
 
 from loopwright.calls import NANO, Delta
 from loopwright.events import Ended, Event, Paused
+from loopwright.log.redaction import Redaction
 from loopwright.run import Run
 from loopwright.show import beside
 from loopwright.show.lines import DECISION, Line, Lines
@@ -60,7 +61,7 @@ class Shown:
     def speaks(self, delta: Delta) -> None:
         """Take the next words of the model."""
         before = self.words if delta.call == self.call else ""
-        self.call, self.words = delta.call, (before + delta.text)[-WORDS:]
+        self.call, self.words = delta.call, (before + delta.text)[-2 * WORDS :]
 
 
 class Cell:
@@ -183,7 +184,8 @@ def _going(shown: Shown) -> str:
     head = f'<div class="lw-head">{title(run)}</div>'
     past = "".join(_told(one) for one in shown.past)
     now = f"{line.step}  {line.what} …  {time.monotonic() - shown.since:.0f} s"
-    words = f'<div class="lw-words lw-soft">{escaped(tail(shown.words, WORDS))}</div>'
+    said = tail(Redaction().masked(shown.words), WORDS)  # a notebook is a file, too
+    words = f'<div class="lw-words lw-soft">{escaped(said)}</div>'
     under_way = folded(now, "", "decision")
     return f"{head}{bars(shown)}{past}{under_way}{words if shown.words else ''}"
 

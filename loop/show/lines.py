@@ -107,16 +107,22 @@ class Lines:
     def add(self, event: Event) -> Line | None:
         """Take one event; the line before it, if this one begins the next.
 
-        What was decided before the first call shows with that call.
+        What was decided before the first call shows with that call. A fork asks again what is open
+        in its base, in the step that asked it.
         """
         done, line = None, self.line
-        if isinstance(event, Intended) and (line.came or not line.calls):
+        begins = isinstance(event, Intended) and not _asked_again(line, event.call)
+        if begins and (line.came or not line.calls):
             done = line if line.calls else None
             notes = [] if done else line.notes
             self.line = Line(line.step + 1, notes=notes, began=event.time)
         self.line.time = event.time
         _NOTES.get(type(event), _nothing)(self.line, event)
         return done
+
+
+def _asked_again(line: Line, call: Call) -> bool:
+    return isinstance(call, Question) and call.id in line.calls
 
 
 def _nothing(line: Line, event: Any) -> None:

@@ -137,7 +137,7 @@ def runs(
     }
     if not isinstance(given["task"], str | None):
         raise BadInput(f"task={task!r}: give a Task, its title, or None for all tasks")
-    rows = tuple(RunTotals(*_values(row)) for row in log.db.query(_RUNS, given))
+    rows = tuple(RunTotals(*_values(row)) for row in log.asked(_RUNS, given))
     return Report(rows, _counted(rows), plot=_by_time(rows))
 
 
@@ -225,7 +225,7 @@ def spend(log: Log, by: By = "day", *, since: Since = None) -> Report[SpendTotal
     if by not in get_args(By):
         raise BadInput(f"by={by!r}: say one of {', '.join(get_args(By))}")
     query = _SPEND.format(by=by, order="1" if by == "day" else "cost_nano desc, 1")
-    found = log.db.query(query, {"since": seconds(since)})
+    found = log.asked(query, {"since": seconds(since)})
     rows = tuple(SpendTotals(by, *row.values()) for row in found)
     plot = _costs(rows) if by == "day" and rows else None
     return Report(rows, _summed(rows), plot=plot, bar="cost_usd")

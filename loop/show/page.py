@@ -181,7 +181,7 @@ def _ceilings(log: Log, run: Run) -> Iterator[Meter]:
     """The shared ceilings that it stood under, as they are now, in the window in which it began."""
     query = "select * from ceilings where ceiling = ? and window = ?"
     for ceiling in run.setting.ceilings:
-        for row in log.db.query(query, (ceiling.name, window(run.started, ceiling.per))):
+        for row in log.asked(query, (ceiling.name, window(run.started, ceiling.per))):
             used = row["settled"] + row["reserved"] + row["presumed"]
             unit = "USD" if row["unit"] == "usd" else row["unit"]
             share = used / row["allowed"] if row["allowed"] else 1.0

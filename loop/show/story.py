@@ -75,7 +75,7 @@ def told(log: Log, run_id: str) -> Story:
     """The story of a run. Raises `RunNotFound`."""
     children: dict[str, list[str]] = {}
     query = "select run, parent from trees where parent <> '' order by run"
-    for row in log.db.query(query):
+    for row in log.asked(query):
         children.setdefault(row["parent"], []).append(row["run"])
     return _told(log, run_id, children, [])
 

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from loopwright.calls import NANO, Delta
 from loopwright.events import Ended, Event, Intended, Paused, Resumed
+from loopwright.log.redaction import Redaction
 from loopwright.run import Run
 from loopwright.show.lines import Line, Lines
 from loopwright.show.text import short, tail, visible
@@ -22,6 +23,7 @@ class Progress:
         self.stream = stream
         self.gathered: dict[str, Lines] = {}
         self.speaking: dict[str, str] = {}
+        self.redaction = Redaction()
 
     def __call__(self, run: Run, event: Event | Delta) -> None:
         if isinstance(event, Delta):
@@ -35,7 +37,7 @@ class Progress:
         self.speaking = {delta.call: said[-200:]}
         gathered = self.gathered.get(run.run_id)
         step = f"{gathered.line.step:>3}  " if gathered else ""
-        self._passing(run, f"{step}{delta.kind}: {visible(tail(said, 60))}")
+        self._passing(run, f"{step}{delta.kind}: {visible(tail(self.redaction.masked(said), 60))}")
 
     def _happened(self, run: Run, event: Event) -> None:
         before = run.step if isinstance(event, Resumed) else 0

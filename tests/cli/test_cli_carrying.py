@@ -81,7 +81,8 @@ def test_a_run_is_cancelled_once_it_is_agreed(typed: Typed, log: Log, waiting: s
     assert log.run(waiting).outcome == "waiting"
     held = data(typed("cancel", waiting, "--yes", "--why", "a wrong letter", "--json"))
     assert (held["outcome"], "a wrong letter" in held["why"]) == ("cancelled", True)
-    typed("cancel", waiting, "--yes", status=2)
+    for agreed in ("--yes", "--dry-run"):
+        assert typed("cancel", waiting, agreed, status=2).stderr.startswith("Error: run ")
 
 
 def test_a_fork_goes_on_in_another_way(typed: Typed, log: Log, waiting: str, app: Path) -> None:
@@ -125,6 +126,8 @@ def test_a_policy_that_cannot_work_is_an_error(typed: Typed, app: Path) -> None:
 
 def test_a_test_is_written(typed: Typed, waiting: str) -> None:
     pytest.importorskip("loopwright.regression")
+    missing = typed("export-test", waiting, "--app", "clerk.py:mine", status=2).stderr
+    assert "clerk has no 'mine': name the Loop" in missing
     text = typed("export-test", waiting, "--app", "clerk.py").stdout
     compile(text, "test_clerk.py", "exec")
     assert data(typed("export-test", waiting, "--app", "clerk.py", "--json"))["test"] == text

@@ -46,7 +46,9 @@ def test_old_runs_are_removed_once_it_is_agreed(typed: Typed, log: Log, done: st
     assert data(typed(*before, "--yes", "--json"))["summary"]["runs"] == 1
     assert not log.has(done)
     assert "runs 0" in typed(*before, "--yes").stdout
-    assert "ISO date" in typed("vacuum", "--before", "soon", status=2).stderr
+    assert "before='soon': give an ISO date" in typed("vacuum", "--before", "soon", status=2).stderr
+    assert done in typed("runs").stdout
+    assert f"the events of run {done} were removed" in typed("show", done, status=3).stderr
 
 
 def test_logs_are_merged(typed: Typed, log: Log, done: str, tmp_path: Path) -> None:
@@ -78,6 +80,7 @@ def test_a_text_is_removed_and_never_shown(typed: Typed, log: Log) -> None:
     assert "Dear [redacted]!" in typed("show", run, "--text").stdout
     assert "findings 0" in typed("check").stdout
     assert "holds no text" in typed("redact", "--yes", said="", status=2).stderr
+    assert "does not hold this text" in typed("redact", "--yes", said=SECRET, status=3).stderr
 
 
 def test_a_file_that_is_no_log(typed: Typed, tmp_path: Path) -> None:

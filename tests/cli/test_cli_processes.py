@@ -238,6 +238,8 @@ def completed(folder: Path, *words: str) -> list[str]:
 def test_commands_and_runs_are_completed(tmp_path: Path, log: Log, done: str) -> None:
     assert completed(tmp_path, "sh") == ["show"]
     assert completed(tmp_path, "show", done[:3]) == [done]
+    assert completed(tmp_path, "runs", "--outcome", "acc") == ["accepted"]
+    assert completed(tmp_path, "show", "--log", "ru") == ["ru"]  # as a file, says its kind
     assert "--by" in completed(tmp_path, "spend", "--")
     assert completed(tmp_path, "show", "--log", "other.db", "0") == []
     assert not (tmp_path / "other.db").exists()

@@ -40,6 +40,15 @@ def test_runs_are_listed_the_newest_first(typed: Typed, log: Log) -> None:
     assert len(data(typed("runs", "-n", "2", "--json"))["rows"]) == 2
 
 
+def test_options_stand_behind_the_command(typed: Typed) -> None:
+    assert "loopwright runs --log FILE" in typed("--log", "runs.db", "runs", status=2).stderr
+
+
+def test_what_cannot_be_written_is_said(typed: Typed, app: Path, waiting: str) -> None:
+    words = ("export-test", "last", "--app", "clerk.py", "--save", "clerk.py/test_it.py")
+    assert typed(*words, status=2).stderr == "Error: clerk.py/test_it.py: Not a directory\n"
+
+
 def test_no_such_runs(typed: Typed, log: Log, done: str) -> None:
     assert typed("runs", "--task", "other", status=3).stdout == ""
     assert data(typed("runs", "--task", "other", "--json", status=3))["rows"] == []
@@ -141,6 +150,9 @@ class Ids:
     def ids(self) -> list[str]:
         return self.runs
 
+    def asked(self, query: str, values: object) -> list[object]:
+        return []
+
 
 @given(SOME, st.text("ab.", min_size=1, max_size=4))
 def test_a_run_is_named_by_what_means_only_it(ids: list[str], text: str) -> None:
@@ -227,6 +239,21 @@ def test_a_table_is_aligned(rows: list[dict[str, object]]) -> None:
     assert len(lines) == len(rows) + 1
     for line in lines:
         assert line.isprintable()
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(30, 120))
+def test_what_has_no_room_is_left_out_from_the_end(widths: list[int], most: int) -> None:
+    fitted = out._fitted(widths, most)
+    assert fitted[0] == widths[0]
+    pairs = zip(fitted, widths, strict=False)
+    assert all(now == was or out.NARROWEST <= now < was for now, was in pairs)
+    assert sum(fitted) + 2 * len(fitted) - 2 <= most or len(fitted) <= 2
+    assert fitted == widths or sum(widths) + 2 * len(widths) - 2 > most
+
+
+def test_small_and_large_numbers_are_written_out() -> None:
+    shown = [line.strip() for line in out.table([{"n": 6.6e-05}, {"n": 12345678.5}, {"n": 0.0}])]
+    assert shown[1:] == ["0.000066", "12345678.5", "0"]
 
 
 def test_wide_characters_take_two_columns() -> None:
