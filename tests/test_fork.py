@@ -439,7 +439,7 @@ def test_what_its_base_presumes_is_not_the_forks_to_reconcile(log: Log) -> None:
 
 def test_a_child_under_way_is_forked_with_its_parent(log: Log, tmp_path: Path) -> None:
     """Its effects have happened, too; and the base still goes on with its own child."""
-    child = Loop(Scripted(desk, name="child"), policies=[Approve("refund")])
+    child = Loop(Scripted(desk, name="forked child"), policies=[Approve("refund")])
     poet = delegate(letter(tmp_path), child, usd=0, name="poet")
 
     def boss(request: Request) -> Any:
