@@ -423,6 +423,17 @@ def test_nothing_is_taken_as_markup_while_it_goes_on(said: str) -> None:
         check_markup(seen.pages[-1])
 
 
+def test_a_key_is_not_shown_while_a_model_says_it() -> None:
+    """What a notebook shows is kept in its file."""
+    seen, key = Handle(), f"sk-ant-{'aB3' * 30}"
+    cell, run = Cell(seen), folded(carried("x").events[:3])
+    for piece in ("x " * 500, key[:20], key[20:50], key[50:], " and more"):
+        cell(run, Delta("1", "text", piece))
+    cell._draw()
+    assert "[redacted] and more" in seen.pages[-1]
+    assert "aB3" not in seen.pages[-1]
+
+
 class Speaks:
     """A model that says its words one by one."""
 
@@ -451,6 +462,25 @@ def test_several_runs_of_a_cell_share_its_display() -> None:
     loop = Loop(Scripted(lambda *_: "yes"), watch=Cell(seen))
     loop.map_now(Task("Say {x}."), [{"x": str(i)} for i in range(30)])
     assert "and 10 more runs" in seen.pages[-1]
+    assert seen.pages[-1].count("accepted</b>") == 20
+
+
+def test_runs_that_end_one_after_the_other_are_not_drawn_one_by_one() -> None:
+    seen = Handle()
+    cell, run = Cell(seen), carried("x")
+    going = run.events[:-1]
+    cell(folded(going), going[-1])
+    for i in range(100):
+        cell.runs[str(i)] = evolve(cell.runs[run.run_id], run=run)
+
+    async def ends() -> None:
+        for i in range(100):
+            cell(run.but(run_id=str(i)), run.events[-1])
+
+    asyncio.run(ends())
+    assert len(seen.pages) == 1
+    cell(run, run.events[-1])
+    assert len(seen.pages) == 2
     assert seen.pages[-1].count("accepted</b>") == 20
 
 

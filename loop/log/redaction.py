@@ -196,15 +196,15 @@ def _behind(char: str) -> str:
 
 
 def _either(char: str) -> str:
-    if not char or (char.isascii() and char.isalnum()):
-        return char
+    if _PLAIN(char):
+        return re.escape(char)
     simply = rf"(?<!\\)\\*+{char}" if char in "\"'/" else re.escape(char)
     return f"(?:{simply}|{_SLASHES}(?:{'|'.join(_escapes(char))}))"
 
 
 def _escapes(char: str) -> Iterator[str]:
     """What may stand for it behind a backslash."""
-    if not char or (char.isascii() and char.isalnum()):
+    if _PLAIN(char):
         return
     units = char.encode("utf-16-be", "surrogatepass").hex()
     yield _SLASHES.join(f"u(?i:{units[i : i + 4]})" for i in range(0, len(units), 4))

@@ -91,8 +91,13 @@ class Cell:
         else:
             shown.happened(run, event)
         self.stale = True
-        if isinstance(event, Ended | Paused) or self.handle is None or not self._later():
+        # After the last there may be no event loop that draws later.
+        last = isinstance(event, Ended | Paused) and self._over()
+        if last or self.handle is None or not self._later():
             self._draw()
+
+    def _over(self) -> bool:
+        return all(shown.over for shown in self.runs.values())
 
     def _begin(self) -> None:
         """A cell that is executed shows its own runs only."""
@@ -110,7 +115,7 @@ class Cell:
 
     def _tick(self) -> None:
         self.timer = None
-        if all(shown.over for shown in self.runs.values()):
+        if self._over():
             return
         if self.stale or time.monotonic() - self.drawn > STILL:
             self._draw()

@@ -231,6 +231,7 @@ def over_http(server: MCPServer) -> Iterator[str]:
     """The server, at an address of this machine."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()  # who comes before the server is ready waits for it
     config = uvicorn.Config(server.streamable_http_app(), log_level="critical")
     serving = uvicorn.Server(config)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
