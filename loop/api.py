@@ -20,7 +20,7 @@ from attrs import evolve
 
 from loopwright import forks, models
 from loopwright.calls import Answer, Delta
-from loopwright.codec import plain
+from loopwright.codec import nameable, plain
 from loopwright.errors import BadInput, LogError
 from loopwright.events import Ended, Event, Resumed, Setting, Started, Unwinding
 from loopwright.fold import blank, fold
@@ -137,6 +137,7 @@ class Loop:
         that this one belongs to. If the log has a run `base`, it is begun as a fork of that one, at
         its end: what was done there is not done again.
         """
+        nameable(run_id, "run")
         if self.log and self.log.has(run_id):
             return await self.resume(run_id, task)
         if self.log and base and self.log.has(base):

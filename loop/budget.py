@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from loopwright.calls import NANO, Call, ModelCall, Sleep, ToolCall
 from loopwright.ceiling import LARGEST, asked, covers
+from loopwright.codec import nameable
 from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
@@ -297,6 +298,7 @@ def _check_ceiling(budget: Budget) -> None:
         raise BadInput(
             f"Budget(per={budget.per!r}): give the ceiling a name, by which runs share it"
         )
+    nameable(budget.shared, "ceiling")
     if budget.per not in ("", *WINDOWS):
         raise BadInput(f"Budget(per={budget.per!r}): say one of {', '.join(WINDOWS)}")
     if budget.usd in (None, inf) or others:

@@ -85,6 +85,26 @@ def digest(*values: Any) -> str:
     return hashlib.sha256("\n".join(map(canonical, values)).encode()).hexdigest()[:12]
 
 
+def nameable(text: Any, what: str) -> str:
+    """`text`, if it can name something in the log. Raises `BadInput`.
+
+    >>> nameable("support", "ceiling")
+    'support'
+    """
+    if not isinstance(text, str) or not text or len(text) > _LONGEST_NAME:
+        most = f"a text of 1 to {_LONGEST_NAME} characters"
+        raise BadInput(f"{text!r:.60} is no name of a {what}: give {most}")
+    if _tagged_text(text) != text:
+        raise BadInput(
+            f"{text!r:.60} is no name of a {what}: it has a NUL or half of a surrogate pair"
+        )
+    return text
+
+
+_LONGEST_NAME = 500
+"""Characters: the id of a run that other runs began holds theirs, some seven for each level."""
+
+
 def _sorted(data: Plain) -> Plain:
     if isinstance(data, dict):
         return {key: _sorted(data[key]) for key in sorted(data)}

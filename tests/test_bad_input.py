@@ -233,3 +233,14 @@ def test_media_are_shown_before_the_prompt() -> None:
     Loop(model).run_now(Task("What is in {photo}?"), photo=photo)
     (message,) = model.requests[0].messages
     assert message.blocks == (photo, Text("What is in [image cat.png]?"))
+
+
+@pytest.mark.parametrize("given", ["", "x" * 501, "half \ud800", "a\0b", 7])
+def test_what_cannot_name_a_run_or_a_ceiling_is_refused(given: Any) -> None:
+    """Else the log would refuse it, in the middle of the run."""
+    loop = Loop(Scripted(["Hi."]))
+    with pytest.raises(BadInput, match="is no name of a run"):
+        asyncio.run(loop.run_as(given, Task("Greet."), {}))
+    if given:
+        with pytest.raises(BadInput, match="a name is a text|is no name of a ceiling"):
+            Budget(usd=1, name=given)

@@ -70,17 +70,16 @@ _HINTS = (
     "dapi",
 )
 _DASH = re.compile(
-    rf"-(?:(?={_BODY}{{10}})(?:(?<=sk-)|(?<=xai-)|(?<=plx-)|(?<=api-)|(?<=vly-)|(?<=app-)|(?<=SPX-)"
-    r"|(?<=ypi-)|(?<=pa-)|(?<=fc-)"
-    r"|(?<=xox[a-z]-)|(?<=gl[a-z]{2}-)|(?<=gl[a-z]{3}-)|(?<=gl[a-z]{4}-)|(?<=gl[a-z]{5}-)"
-    r"|(?<=gl[a-z]{6}-))|----BEGIN|(?i:key|token)(?![A-Za-z]))"
+    rf"-(?:(?<=[a-zX]-)(?={_BODY}{{10}})(?:(?<=sk-)|(?<=xai-)|(?<=plx-)|(?<=api-)|(?<=vly-)"
+    r"|(?<=app-)|(?<=SPX-)|(?<=ypi-)|(?<=pa-)|(?<=fc-)|(?<=xox[a-z]-)|(?<=gl[a-z]{2}-)"
+    r"|(?<=gl[a-z]{3}-)|(?<=gl[a-z]{4}-)|(?<=gl[a-z]{5}-)|(?<=gl[a-z]{6}-))"
+    r"|----BEGIN|(?i:key|token)(?![A-Za-z]))"
 ).search
 _LOW = re.compile(
-    rf"_(?:(?={_BODY}{{16}})(?:(?<=[gps]k_)|(?<=hf_)|(?<=fw_)|(?<=r8_)|(?<=npm_)|(?<=org_)|(?<=pat_)"
-    r"|(?<=2_pt_)|(?<=sbp_)|(?<=cret_)|(?<=jina_)|(?<=e2b_)|(?<=ntn_)|(?<=figd_)|(?<=glsa_)|(?<=rys_)"
-    r"|(?<=api_)|(?<=vck_)"
-    r"|(?<=gh[pousr]_)|(?<=live_)|(?<=test_)|(?<=sec_)|(?<=v1_))"
-    r"|(?i:key|token|secret|cookie|authorization)(?![A-Za-z]))"
+    rf"_(?:(?<=[a-z0-9]_)(?={_BODY}{{16}})(?:(?<=[gps]k_)|(?<=hf_)|(?<=fw_)|(?<=r8_)|(?<=npm_)"
+    r"|(?<=org_)|(?<=pat_)|(?<=2_pt_)|(?<=sbp_)|(?<=cret_)|(?<=jina_)|(?<=e2b_)|(?<=ntn_)"
+    r"|(?<=figd_)|(?<=glsa_)|(?<=rys_)|(?<=api_)|(?<=vck_)|(?<=gh[pousr]_)|(?<=live_)|(?<=test_)"
+    r"|(?<=sec_)|(?<=v1_))|(?i:key|token|secret|cookie|authorization)(?![A-Za-z]))"
 ).search
 _DOT = re.compile(
     rf"\.(?={_BODY}{{16}})(?:(?<=ya29\.)|(?<=AQ\.)|(?<=hvs\.)|(?<=SG\.)|(?<=[0-9a-f]{{32}}\.))"

@@ -64,6 +64,7 @@ def search(log: Any, words: str, *, limit: int = 50) -> list[Found]:
     ...     [(found.role, found.piece) for found in search(loop.log, "Umbrell")]
     [('assistant', 'Take an [umbrella].')]
     """
+    words = words.encode(errors="replace").decode()
     wanted = " ".join(f'"{word}"*' for word in words.replace('"', " ").replace("\0", " ").split())
     if not any(map(str.isalnum, wanted)):
         raise BadInput(f"search({words!r}): give at least one word to look for")
