@@ -1,5 +1,6 @@
 """Bad input gets an error that says what to do, before anything is spent; nothing is lost."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -242,5 +243,5 @@ def test_what_cannot_name_a_run_or_a_ceiling_is_refused(given: Any) -> None:
     with pytest.raises(BadInput, match="is no name of a run"):
         asyncio.run(loop.run_as(given, Task("Greet."), {}))
     if given:
-        with pytest.raises(BadInput, match="a name is a text|is no name of a ceiling"):
+        with pytest.raises(BadInput, match=r"a name is a text|is no name of a ceiling"):
             Budget(usd=1, name=given)
