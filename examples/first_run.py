@@ -60,6 +60,19 @@ LADDERS = {
 }
 
 
+def loop() -> Loop:
+    """The loop for the key that is set: what ``loopwright ... --app`` looks for, besides `task`."""
+    model, stronger = next(
+        (LADDERS[key] for key in LADDERS if os.environ.get(key)), LADDERS["ANTHROPIC_API_KEY"]
+    )
+    house_rules = [
+        Budget(usd="0.50", seconds=120, tool_calls=10),
+        Retry(times=1),
+        Escalate(stronger),
+    ]
+    return Loop(model, policies=house_rules, log="runs.db", watch=True)
+
+
 def main() -> None:
     with ExitStack() as stack:
         if not any(os.environ.get(key) for key in LADDERS):
@@ -67,15 +80,8 @@ def main() -> None:
                 "No key is set, so this is a rehearsal: a server on this machine plays the models."
             )
             os.environ |= stack.enter_context(Rehearsal()).environment
-        model, stronger = next(LADDERS[key] for key in LADDERS if os.environ.get(key))
-        house_rules = [
-            Budget(usd="0.50", seconds=120, tool_calls=10),
-            Retry(times=1),
-            Escalate(stronger),
-        ]
-        loop = Loop(model, policies=house_rules, log="runs.db", watch=True)
         city = sys.argv[1] if len(sys.argv) > 1 else "Shanghai"
-        run = loop.run_now(task, city=city, day=str(date.today() - timedelta(days=1)))
+        run = loop().run_now(task, city=city, day=str(date.today() - timedelta(days=1)))
     print(f"\n{run.outcome}: {run.output}")
     print(f"{run.cost} USD, {run.spent.model_calls} model calls, run {run.run_id} in runs.db")
     sys.exit(run.outcome != "accepted")

@@ -31,7 +31,7 @@ def app(spec: str, beside: str = "") -> tuple[Loop, Task]:
     are made up meanwhile. Raises `BadInput` for what is not there.
     """
     where, loop, task = parsed(spec)
-    with _keys_made_up():
+    with keys_made_up():
         there = module(where, Path(beside).parent)
         return held(there, loop, Loop), held(there, task, Task)
 
@@ -104,7 +104,8 @@ def _importing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _keys_made_up() -> Iterator[None]:
+def keys_made_up() -> Iterator[None]:
+    """While it is open, keys of providers that are not set are made up: nobody may be called."""
     made_up = [name for name in STAND_INS if not os.environ.get(name)]
     os.environ.update(dict.fromkeys(made_up, "not-a-key"))
     try:

@@ -2,6 +2,7 @@
 
 import copy
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,8 @@ class App:
         return evolve(self, loop=moved)
 
 
-def loaded(spec: str) -> App:
-    """The loop and the task that `spec` names."""
+def loaded(spec: str, *, calling: bool = True) -> App:
+    """The loop and the task that `spec` names; keys are needed only for `calling` models."""
     from loopwright import apps
     from loopwright.api import Loop
     from loopwright.errors import BadInput
@@ -72,9 +73,10 @@ def loaded(spec: str) -> App:
 
     try:
         where, loop, name = apps.parsed(spec)
-        module = apps.module(where, Path())
-        task = apps.held(module, name, Task) if hasattr(module, name) else None
-        return App(where, apps.held(module, loop, Loop), task, name)
+        with nullcontext() if calling else apps.keys_made_up():
+            module = apps.module(where, Path())
+            task = apps.held(module, name, Task) if hasattr(module, name) else None
+            return App(where, apps.held(module, loop, Loop), task, name)
     except BadInput as error:
         raise _bad(f"--app: {error}") from None
     except (Exception, SystemExit) as error:

@@ -144,7 +144,7 @@ def whatif(path: str | None, as_json: bool, since: str | None, app: str, title: 
     """
     from loopwright.whatif import whatif as replayed
 
-    mine = loaded(app).on(path)
+    mine = loaded(app, calling=False).on(path)
     found = replayed(mine.log, mine.loop.policies, since=since, task=title or mine.named)
     out.report(found, as_json, "no such runs", _REPLAYED)
 
@@ -168,7 +168,7 @@ def lint(as_json: bool, app: str, inputs: tuple[str, ...]) -> None:
     \b
     Example: loopwright lint --app shop.py --input city=Lisbon
     """
-    mine = loaded(app)
+    mine = loaded(app, calling=False)
     given = dict(_input(text) for text in inputs)
     forecast = mine.loop.lint(mine.task, **given)
     if as_json:

@@ -72,7 +72,9 @@ def export_test(path: str | None, as_json: bool, run: str, app: str, save: str |
 
     log = logged(path)
     run = named(log, run)
-    _ = loaded(app).task  # what the test could not import is refused now, and not by the test
+    _ = loaded(
+        app, calling=False
+    ).task  # what the test could not import is refused now, and not by the test
     to_file = save not in (None, "-")
     text = None if to_file else written(log, run, app=app)
     saved = save_test(log, run, str(save), app=app) if to_file else ()
