@@ -62,9 +62,8 @@ LADDERS = {
 
 def loop() -> Loop:
     """The loop for the key that is set: what ``loopwright ... --app`` looks for, besides `task`."""
-    model, stronger = next(
-        (LADDERS[key] for key in LADDERS if os.environ.get(key)), LADDERS["ANTHROPIC_API_KEY"]
-    )
+    key = next(filter(os.environ.get, LADDERS), "ANTHROPIC_API_KEY")
+    model, stronger = LADDERS[key]
     house_rules = [
         Budget(usd="0.50", seconds=120, tool_calls=10),
         Retry(times=1),

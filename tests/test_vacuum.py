@@ -184,6 +184,7 @@ def test_others_write_meanwhile(tmp_path: Path) -> None:
     writer = launched(writes, tmp_path)
     removed = 0
     while len(log.ids()) < 40 or removed < 20:
+        assert writer.is_alive()
         removed += len(vacuum(log, before=(removed + 3) * DAY))
         time.sleep(0.01)
     (tmp_path / "stop").touch()
