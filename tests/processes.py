@@ -22,8 +22,10 @@ TAKEN = 7
 
 def launched(work: Callable[..., object], *args: Any) -> BaseProcess:
     """A process that does this work."""
-    # Python 3.11 does not pass the path of the tests on to the fork server.
-    os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent))
+    # Python 3.11 does not pass the path of the tests on to the fork server; pytest names the modules
+    # of tests from the folder above.
+    tests = Path(__file__).parent
+    os.environ.setdefault("PYTHONPATH", f"{tests}{os.pathsep}{tests.parent}")
     process = PROCESSES.Process(target=guarded, args=(TAKEN, work, *args))
     process.start()
     return process

@@ -14,8 +14,10 @@ import pytest
 from work import PROMPT, look, task
 
 from loopwright import Loop, Outcome
+from loopwright.calls import Message, Reply, Request, Text, ToolResult
 from loopwright.models import Anthropic, Chat, OpenAI
 from loopwright.models.rehearsal import CallTool, Rehearsal, SeenRequest, Step
+from loopwright.trail import Trail
 
 TURNS = (10, 50, 200)
 WEATHER = task()
@@ -190,6 +192,49 @@ def _elsewhere(turns: int) -> Iterator[str]:
     finally:
         process.terminate()
         process.join()
+
+
+async def _through(provider: Any, model: str) -> None:
+    """The floor's loop, but asked through the adapter: what that alone adds to a turn."""
+    messages = Trail((Message("user", (Text(PROMPT),)),))
+    try:
+        while True:
+            reply = await provider.reply(Request(model, messages, tools=WEATHER.specs))
+            assert isinstance(reply, Reply), reply
+            messages = messages.push(Message("assistant", reply.blocks))
+            if not reply.tool_calls:
+                return
+            (call,) = reply.tool_calls
+            result = ToolResult(call.id, await look.function(**call.arguments))
+            messages = messages.push(Message("user", (result,)))
+    finally:
+        await provider.close()
+
+
+@pytest.mark.parametrize("name", WIRES)
+@pytest.mark.parametrize("turns", TURNS)
+def bench_turn_through_the_adapter(in_turns: Any, name: str, turns: int) -> None:
+    wire = WIRES[name]
+    with _elsewhere(turns) as url:
+
+        def ours() -> Callable[[], object]:
+            provider = PROVIDERS[name](url)
+            client = provider._clients.first()  # it goes when the floor's does: after the time
+            assert client is not None
+            return lambda: (asyncio.run(_through(provider, wire.model)), client)
+
+        def by_hand() -> Callable[[], object]:
+            client = wire.client(url)
+            return lambda: asyncio.run(_by_hand(wire, client))
+
+        in_turns(
+            f"turn through the adapter of {name} alone, K={turns}",
+            ours,
+            by_hand,
+            rounds=max(5, 100 // turns),
+            unit="µs",
+            scale=1e6 / turns,
+        )
 
 
 @pytest.mark.parametrize("name", WIRES)
