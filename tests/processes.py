@@ -6,6 +6,7 @@ with the tests, with each other, or with the processes before them.
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,15 +18,16 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["killed", "sagas", "pytest"])
 """pytest too, since each process loads what stands as the main module of its parent."""
 
+sys.path.append(str(Path(__file__).parents[1]))
+"""A process has the path of its parent, and pytest names the modules of tests from this folder."""
+
 TAKEN = 7
 
 
 def launched(work: Callable[..., object], *args: Any) -> BaseProcess:
     """A process that does this work."""
-    # Python 3.11 does not pass the path of the tests on to the fork server; pytest names the modules
-    # of tests from the folder above.
-    tests = Path(__file__).parent
-    os.environ.setdefault("PYTHONPATH", f"{tests}{os.pathsep}{tests.parent}")
+    # Python 3.11 does not pass the path of the tests on to the fork server.
+    os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent))
     process = PROCESSES.Process(target=guarded, args=(TAKEN, work, *args))
     process.start()
     return process
