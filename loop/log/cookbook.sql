@@ -33,10 +33,13 @@ select purpose, sum(model_calls) as model_calls, sum(cost_nano) / 1e9 as usd
 from spend where day >= :since group by purpose order by usd desc;
 
 -- Which run trees are the dearest, and how much of them was delegated?
-select top.task, top.inputs, sum(s.cost_nano) / 1e9 as usd,
-  sum(case when s.run <> s.root then s.cost_nano else 0 end) / 1e9 as delegated
-from spend s join runs top on top.run = s.root
-where s.day >= :since group by s.root order by usd desc limit 4;
+select r.task, r.inputs, usd, delegated
+from (
+  select root, sum(cost_nano) / 1e9 as usd,
+    sum(case when run <> root then cost_nano else 0 end) / 1e9 as delegated
+  from spend where day >= :since group by root order by usd desc limit 4
+) dearest join runs r on r.run = dearest.root
+order by usd desc;
 
 -- Which check rejects most, and was it worth trying again?
 select "check", count(*) as rejections, count(distinct p.run) as runs,
