@@ -362,7 +362,7 @@ class Loop:
         *more: Event,
     ) -> AsyncGenerator[Run, None]:
         """Through the loop, after the first events; an interruption is written down."""
-        with self.log.group.run() if self.log else nullcontext():
+        with self.log.group if self.log else nullcontext():
             try:
                 async with ticking():
                     run = await port.record(run, [first, *more])

@@ -101,7 +101,11 @@ class Budget(Policy):
     per: str = field(default="", kw_only=True)
     shared: str = field(default="", kw_only=True, alias="name")
 
+    _watched: Any = field(init=False, repr=False, eq=False)
+    """The limits that are held, each by what tells whether it would be passed."""
+
     def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_watched", (_held(self, _STOPPING), _held(self, _REFUSING)))
         if self.per or self.shared:
             _check_ceiling(self)
         if self.unpriced not in (None, "refuse", "allow"):
@@ -125,16 +129,17 @@ class Budget(Policy):
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "call":
             return None
-        over = _over_time(self, run) or _over_count(self, run) or _unpriced(self, run)
-        if over:
-            return Stop(over, Outcome.exhausted)
-        over = _over_tokens(self, run) or _over_money(self, run)
-        return Refuse(over, Outcome.exhausted) if over else None
+        stopping, refusing = self._watched
+        for past in stopping:
+            if over := past(self, run):
+                return Stop(over, Outcome.exhausted)
+        for past in refusing:
+            if over := past(self, run):
+                return Refuse(over, Outcome.exhausted)
+        return None
 
 
 def _over_time(budget: Budget, run: Run) -> str | None:
-    if budget.seconds is None:
-        return None
     if isinstance(run.call, Sleep) and run.call.idle:
         return None
     if isinstance(run.call, Sleep) and run.seconds + run.call.seconds > budget.seconds:  # type: ignore[operator]
@@ -169,7 +174,7 @@ def _over_tokens(budget: Budget, run: Run) -> str | None:
 
 
 def _over_money(budget: Budget, run: Run) -> str | None:
-    if budget.shared or budget.usd in (None, inf) or not run.quote.high:
+    if not run.quote.high:
         return None
     spent, limit = run.spent, _nano(budget.usd)
     if spent.at_most + run.quote.high <= limit:
@@ -206,9 +211,30 @@ def _told(limit: str, used: str, call: Call | None, asked: str) -> str:
 
 def _unpriced(budget: Budget, run: Run) -> str | None:
     why = run.quote.unpriced
-    if not why or budget.unpriced in (None, "allow"):
-        return None
-    return f"no limit in USD can hold: {why}. Or say Budget(unpriced='allow')"
+    return why and f"no limit in USD can hold: {why}. Or say Budget(unpriced='allow')"
+
+
+Past = Callable[[Budget, Run], str | None]
+"""Says that a limit would be passed, if it would."""
+
+_STOPPING: Mapping[Past, tuple[str, ...]] = {
+    _over_time: ("seconds",),
+    _over_count: ("model_calls", "tool_calls", "steps"),
+    _unpriced: ("unpriced",),
+}
+_REFUSING: Mapping[Past, tuple[str, ...]] = {_over_tokens: ("tokens",), _over_money: ("usd",)}
+
+
+def _held(budget: Budget, watched: Mapping[Past, tuple[str, ...]]) -> tuple[Past, ...]:
+    """What has something to watch; a ceiling that runs share is watched by their log."""
+    lifted = (None, inf, "allow")
+    held = {name for names in watched.values() for name in names if not _shares(budget, name)}
+    held = {name for name in held if getattr(budget, name) not in lifted}
+    return tuple(past for past, names in watched.items() if held.intersection(names))
+
+
+def _shares(budget: Budget, name: str) -> bool:
+    return name == "usd" and bool(budget.shared)
 
 
 @frozen(str=False)

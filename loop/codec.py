@@ -13,16 +13,15 @@ object with one key that starts with ``$``, and comes back as it was:
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
-from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from loopwright.compiled import BIG, Write, fields, text
 from loopwright.errors import BadInput
 from loopwright.written import writer
 
@@ -30,8 +29,6 @@ Plain = Any
 """What `json` can hold."""
 
 _ATOMS = frozenset({str, int, float, bool, NoneType})
-_BIG = 2**63
-_BEYOND_64_BITS = re.compile(r"\d{19}").search
 
 LONG = 512
 """Texts with more characters than this are stored once, by content."""
@@ -41,6 +38,7 @@ _DEEP = 500
 
 _TOO_DEEP = f"the data is nested more than {_DEEP} levels deep, or contains itself: make it flatter"
 
+_dumps = writer(nan=False)
 _escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -51,17 +49,29 @@ def encode(value: Any, parts: dict[str, str] | None = None) -> str:
     `parts`, texts of more than 512 characters are put there by their digest, and the JSON only
     names them. Raises `BadInput` for what JSON cannot hold, and says where it stands.
     """
+    return quickly(text, value, parts) or carefully(value, parts)
+
+
+def quickly(write: Write, value: Any, parts: dict[str, str] | None) -> str | None:
+    """What `write` makes of the value, or nothing if it takes more care to store it."""
     try:
-        text = _dumps(value)
-        text.encode()
+        text = write(value)
+        if not text.isascii():
+            text.encode()
     except (ValueError, TypeError, RecursionError):
-        return _carefully(value, parts)
-    if '"$' in text or "\\u0000" in text or _BEYOND_64_BITS(text):
-        return _carefully(value, parts)
-    return text if parts is None or len(text) <= LONG else _carefully(value, parts)
+        return None
+    if "\\u0000" in text or (len(text) > LONG and parts is not None and _may_be_long(text)):
+        return None
+    return text
 
 
-def _carefully(value: Any, parts: dict[str, str] | None) -> str:
+def _may_be_long(text: str) -> bool:
+    """Whether one of the texts in this JSON may be a long one."""
+    return max(map(len, text.replace('\\"', "__").split('"'))) > LONG
+
+
+def carefully(value: Any, parts: dict[str, str] | None) -> str:
+    """The same as `encode`, for what JSON alone cannot hold, and for long texts."""
     data = _tagged(plain(value))
     return _dumps(data if parts is None else _parted(data, parts))
 
@@ -70,9 +80,6 @@ def decode(text: str, part: Callable[[str], str] | None = None) -> Plain:
     """The plain data of a JSON text made by `encode`; `part` finds a text by its digest."""
     data = json.loads(text)
     return _untagged(data, part) if '"$' in text else data
-
-
-_dumps = writer(lambda value: fields(value), nan=False)
 
 
 def canonical(data: Plain) -> str:
@@ -143,51 +150,6 @@ def _plain_mapping(mapping: Mapping[Any, Any]) -> Plain:
     return {key: _plain(held) for key, held in mapping.items()}
 
 
-def fields(value: Any) -> dict[str, Any]:
-    """The fields of a frozen value that have not their default, as they are."""
-    kind: Any = type(value)
-    try:
-        always, needed, names, defaults, get = _form(kind)
-    except attrs.exceptions.NotAnAttrsClassError:
-        raise TypeError(f"a {type(value).__name__}") from None
-    data = always | {name: getattr(value, name) for name in needed}
-    if names:
-        for name, default, held in zip(names, defaults, get(value)):  # noqa: B905
-            if held is not default and held != default:
-                data[name] = held
-    return data
-
-
-Form = tuple[
-    dict[str, Any], tuple[str, ...], tuple[str, ...], tuple[Any, ...], Callable[[Any], Any]
-]
-
-
-@cache
-def _form(kind: Any) -> Form:
-    """Of an attrs class: its tag, the fields without a default, those with, and a getter."""
-    given = attrs.fields(kind)
-    tag = {"is": _tag(kind)} if _tag(kind) else {}
-    needed = tuple(field.name for field in given if field.default is attrs.NOTHING)
-    names = tuple(field.name for field in given if field.default is not attrs.NOTHING)
-    defaults = tuple(_default(field.default) for field in given if field.name in names)
-    if len(names) < 2:
-        return tag, needed, names, defaults, lambda held: [getattr(held, n) for n in names]
-    return tag, needed, names, defaults, attrgetter(*names)
-
-
-def _default(default: Any) -> Any:
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
-
-
-@cache
-def _tag(kind: type) -> str:
-    from loopwright import calls, decisions
-
-    tagged = (*get_args(calls.Block), *get_args(calls.Call), *get_args(calls.Result))
-    return kind.__name__ if kind in (*tagged, *get_args(decisions.Decision)) else ""
-
-
 # ------------------------------------------------------------------------------ plain to values
 
 
@@ -254,7 +216,7 @@ def _tagged(data: Plain, path: str = "", depth: int = 0) -> Plain:
         raise BadInput(_TOO_DEEP)
     if isinstance(data, str):
         return _tagged_text(data)
-    if isinstance(data, int) and not isinstance(data, bool) and not -_BIG <= data < _BIG:
+    if isinstance(data, int) and not isinstance(data, bool) and not -BIG <= data < BIG:
         return {"$int": hex(data)}
     if isinstance(data, float) and not abs(data) < float("inf"):
         return {"$float": repr(data)}

@@ -5,10 +5,8 @@ Pure: it calls nobody but the policies, and writes nothing.
 
 from collections.abc import Sequence
 
-from attrs import evolve
-
 from loopwright.calls import Call, ModelCall, Question, ToolCall
-from loopwright.decisions import Accept, Decision, Refuse, Stop
+from loopwright.decisions import Accept, Refuse, Stop
 from loopwright.draft import undoing
 from loopwright.events import Decided, Ended, Event, Intended, Unwinding
 from loopwright.fold import fold
@@ -163,16 +161,14 @@ def _facts(opinion: Opinion, view: Run, now: float) -> list[Event]:
         view.spent,
         round(view.seconds, 3),
     )
-    ending = _ending(decision, view, now)
-    if ending is None:
-        return [decided]
-    return [decided, evolve(ending, traceback=opinion.traceback)]
+    ending = _ending(opinion, view, now)
+    return [decided] if ending is None else [decided, ending]
 
 
-def _ending(decision: Decision, view: Run, now: float) -> Ended | None:
-    match decision:
+def _ending(opinion: Opinion, view: Run, now: float) -> Ended | None:
+    match opinion.decision:
         case Stop(why, outcome):
-            return Ended(now, outcome, why, best_output(view))
+            return Ended(now, outcome, why, best_output(view), False, opinion.traceback)
         case Refuse(why, ending) if not isinstance(view.call, ToolCall):
             if ending or not _of_judge(view.call):
                 return Ended(now, ending or Outcome.stopped, why, best_output(view))

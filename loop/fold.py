@@ -286,7 +286,7 @@ def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
     if call.purpose != "answer":
         return aside(run, call.id, reply)
     whole = reply.finish in ("stop", "tool_calls")
-    blocks = tuple(b for b in reply.blocks if whole or not isinstance(b, ToolCall))
+    blocks = reply.blocks if whole else tuple(b for b in reply.blocks if type(b) is not ToolCall)
     run = _remembered(run, blocks)
     if reply.finish == "paused":
         return put(run, pending=(model_call(run),))

@@ -4,16 +4,15 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from loopwright.calls import Failure, ModelCall, Reply
 from loopwright.deadline import Alarm, within
-from loopwright.events import Event
-from loopwright.port import Port
+from loopwright.port import Outcomes, Performance, Port
 from loopwright.run import Run
 from loopwright.task import Tool
 from loopwright.use import timeout
@@ -25,25 +24,14 @@ GRACE = 1.0
 class Live(Port):
     """Carries calls out for real, those of one reply at the same time."""
 
-    async def together(
-        self, performances: Sequence[Awaitable[Event]]
-    ) -> AsyncGenerator[Event, None]:
-        if len(performances) < 2:
-            for performance in performances:
-                yield await performance
-            return
-        tasks = [asyncio.ensure_future(performance) for performance in performances]
-        try:
-            for done in asyncio.as_completed(tasks):
-                yield await done
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def together(self, performances: Sequence[Performance]) -> Outcomes:
+        return Outcomes(performances) if len(performances) < 2 else _AtOnce(performances)
 
     async def use(
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
+        if not getattr(tool, "at_once", 0):
+            return await self._use(tool, args, kwargs, seconds)
         async with _slot(tool):
             return await self._use(tool, args, kwargs, seconds)
 
@@ -74,16 +62,27 @@ class Live(Port):
         await asyncio.sleep(seconds)
 
 
+class _AtOnce(Outcomes):
+    """What comes of calls that are made at the same time; what is left over is cancelled."""
+
+    def __init__(self, performances: Iterable[Performance]) -> None:
+        self._tasks = [asyncio.ensure_future(performance) for performance in performances]
+        done: Any = asyncio.as_completed(self._tasks)
+        super().__init__(done)
+
+    async def __aexit__(self, *broken_off: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]]
 _slots = WeakKeyDictionary()
-_FREE: AbstractAsyncContextManager[None] = nullcontext()
 
 
-def _slot(tool: Tool) -> AbstractAsyncContextManager[None]:
+def _slot(tool: Any) -> AbstractAsyncContextManager[None]:
     """A place for a call to a tool that so many may have at once; waiting for it is not timed."""
-    most: int = getattr(tool, "at_once", 0)
-    if not most:
-        return _FREE
+    most: int = tool.at_once
     slots = _slots.setdefault(asyncio.get_running_loop(), {})
     return slots.setdefault((tool.spec.name, most), asyncio.Semaphore(most))
 

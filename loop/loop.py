@@ -5,7 +5,6 @@ What happens in a special case is a policy; how an effect is carried out is the 
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 
 from loopwright.decide import decide
 from loopwright.inspect import inspect
@@ -21,7 +20,7 @@ async def loop(run: Run, policies: Sequence[Policy], port: Port) -> AsyncGenerat
     stand in `run.in_flight` were therefore written down before they are made.
     """
     while run.open:
-        async with aclosing(port.outcomes(run)) as outcomes:  # call
+        async with port.outcomes(run) as outcomes:  # call
             async for outcome in outcomes:
                 run = await port.record(run, [outcome])
         run = await port.record(run, inspect(run, port.now()))  # inspect

@@ -56,7 +56,7 @@ class Policy:
         kind: Any = type(self)
         if not attrs.has(kind):
             return {}
-        return {f.name: _shown(getattr(self, f.name)) for f in attrs.fields(kind)}
+        return {f.name: _shown(getattr(self, f.name)) for f in attrs.fields(kind) if f.init}
 
     def __str__(self) -> str:
         said = ", ".join(f"{k}={v}" for k, v in self.parameters.items() if v not in (None, (), ""))

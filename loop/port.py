@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 from math import inf
@@ -30,7 +30,6 @@ from loopwright.calls import (
     Reply,
     Request,
     Result,
-    Sleep,
     Slept,
     Tell,
     ToolCall,
@@ -50,8 +49,35 @@ _LOG = logging.getLogger("loopwright")
 LARGEST_ERROR = 2_000
 """Characters of a tool's error that the model is shown."""
 
+Performance = Coroutine[Any, Any, Event]
+"""A call being made, which comes to an event."""
+
 Asker = Callable[[Question, Run], "str | Answer | Awaitable[str | Answer | None] | None"]
 """Who answers questions while the run goes on; `None` means that nobody is there."""
+
+
+class Outcomes:
+    """What comes of calls, as it comes: ``async with outcomes as each: async for event in each``.
+
+    Here they are made one after the other. Plain objects, since a run needs two of them a step.
+    """
+
+    def __init__(self, performances: Iterable[Performance]) -> None:
+        self._due = iter(performances)
+
+    async def __aenter__(self) -> "Outcomes":
+        return self
+
+    async def __aexit__(self, *broken_off: object) -> None:
+        return None
+
+    def __aiter__(self) -> "Outcomes":
+        return self
+
+    def __anext__(self) -> Performance:
+        for performance in self._due:
+            return performance
+        raise StopAsyncIteration
 
 
 class Port:
@@ -86,24 +112,21 @@ class Port:
         """Take `events` as facts: the run that they lead to."""
         return fold(run, *events)
 
-    def outcomes(self, run: Run) -> AsyncGenerator[Event, None]:
+    def outcomes(self, run: Run) -> Outcomes:
         """Make all calls that are under way in `run`, and give what came of each, as it comes."""
         return self.together([self.perform(run, call) for call in run.in_flight.values()])
 
     # --------------------------------------------------------------------- what a port can do
 
-    async def together(
-        self, performances: Sequence[Awaitable[Event]]
-    ) -> AsyncGenerator[Event, None]:
+    def together(self, performances: Sequence[Performance]) -> Outcomes:
         """What comes of each, here one after the other."""
-        for performance in performances:
-            yield await performance
+        return Outcomes(performances)
 
     async def perform(self, run: Run, call: Call) -> Event:
         """Make one call: what came of it, as an event."""
         begun = time.perf_counter()
         try:
-            result, trace = await self._result(run, call), ""
+            result, trace = await self.result(run, call), ""
         except StillWaiting as waiting:
             return Paused(self.now(), call.id, str(waiting))
         except Exception as error:
@@ -113,27 +136,30 @@ class Port:
                 raise
             result, trace = _failure(call, error), traceback.format_exc()
         seconds = round(time.perf_counter() - begun, 4)
-        if isinstance(result, Failure):
-            return Failed(self.now(), call.id, result, seconds, trace)
-        if result is None:
-            return Paused(self.now(), call.id)
-        if isinstance(call, ModelCall) and isinstance(result, Reply):
-            return _reply(self.now(), call, result, seconds)
         if isinstance(result, Used):
             return Returned(self.now(), call.id, result.result, seconds, result.cost)
+        if isinstance(result, Failure):
+            return Failed(self.now(), call.id, result, seconds, trace)
+        if isinstance(result, Reply):
+            assert isinstance(call, ModelCall)
+            return _reply(self.now(), call, result, seconds)
+        if result is None:
+            return Paused(self.now(), call.id)
         return Returned(self.now(), call.id, result, seconds)
 
-    async def _result(self, run: Run, call: Call) -> Result | Used | Failure | None:
-        match call:
-            case ModelCall():
-                return await self.model_call(run, call)
-            case ToolCall():
-                return await self.tool_call(run, call)
-            case Question():
-                return await self.question(run, call)
-            case Sleep(seconds=seconds):
-                await self.sleep(seconds)
-                return Slept()
+    def result(self, run: Run, call: Call) -> Coroutine[Any, Any, Result | Used | Failure | None]:
+        """What one call gives, by its kind."""
+        if isinstance(call, ModelCall):
+            return self.model_call(run, call)
+        if isinstance(call, ToolCall):
+            return used(run, call, self.loop, self.use)
+        if isinstance(call, Question):
+            return self.question(run, call)
+        return self._slept(call.seconds)
+
+    async def _slept(self, seconds: float) -> Slept:
+        await self.sleep(seconds)
+        return Slept()
 
     async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
         """Ask a model."""
@@ -157,10 +183,6 @@ class Port:
 
             self.providers[name] = models.provider(name)
         return self.providers[name]
-
-    async def tool_call(self, run: Run, call: ToolCall) -> Used | Answer | Failure:
-        """Call a tool."""
-        return await used(run, call, self.loop, self.use)
 
     async def use(
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
@@ -216,14 +238,19 @@ class Through(Port):
     def random(self) -> str:
         return self.inner.random()
 
-    async def record(self, run: Run, events: Sequence[Event]) -> Run:
-        return await self.inner.record(run, events)
+    def record(self, run: Run, events: Sequence[Event]) -> Coroutine[Any, Any, Run]:
+        return self.inner.record(run, events)
 
-    async def perform(self, run: Run, call: Call) -> Event:
-        return await self.inner.perform(run, call)
+    def perform(self, run: Run, call: Call) -> Performance:
+        return self.inner.perform(run, call)
 
-    def together(self, performances: Sequence[Awaitable[Event]]) -> AsyncGenerator[Event, None]:
+    def together(self, performances: Sequence[Performance]) -> Outcomes:
         return self.inner.together(performances)
+
+
+async def given(event: Event) -> Event:
+    """What came of a call that need not be made."""
+    return event
 
 
 class Watched(Through):
@@ -245,9 +272,11 @@ class Watched(Through):
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter that could be read as a digit."""
 
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
+
 
 def _base32(number: int, length: int) -> str:
-    return "".join([_DIGITS[number >> place & 31] for place in range(5 * length - 5, -1, -5)])
+    return "".join([_PAIRS[number >> place & 1023] for place in range(5 * length - 10, -1, -10)])
 
 
 def run_id(port: Port) -> str:
@@ -302,7 +331,7 @@ def _own(reply: Reply, call: ModelCall) -> Reply:
     """The reply as it is kept. The model is named where it is not the one that was asked, and tool
     calls get ids of our own: real providers repeat theirs, in one reply and over many."""
     blocks = [
-        evolve(block, id=f"{call.id}-{i}") if type(block) is ToolCall else block
+        _renamed(block, f"{call.id}-{i}") if type(block) is ToolCall else block
         for i, block in enumerate(reply.blocks)
     ]
     return Reply(
@@ -315,6 +344,23 @@ def _own(reply: Reply, call: ModelCall) -> Reply:
         reply.first_token,
         reply.sent,
         reply.details,
+    )
+
+
+def _renamed(call: ToolCall, id: str) -> ToolCall:
+    """The call with this id: `evolve` takes ten times as long."""
+    return ToolCall(
+        id,
+        call.name,
+        call.arguments,
+        call.malformed,
+        call.effect,
+        call.timeout,
+        call.provider,
+        call.extra,
+        call.purpose,
+        call.undoable,
+        call.quote,
     )
 
 

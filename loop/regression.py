@@ -5,7 +5,7 @@ Nobody is called: models, tools and people say what they said then.
 
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from loopwright.log.store import Log
 from loopwright.loop import loop
 from loopwright.outcome import Outcome
 from loopwright.policy import flat
-from loopwright.port import Port
+from loopwright.port import Outcomes, Port, given
 from loopwright.replay import asked_again, begun
 from loopwright.run import Run
 from loopwright.running import finished
@@ -239,8 +239,11 @@ class Tape(Port):
         """Whether this call was made, or none of that name."""
         return name not in self.made or asked(self.made[name]) == asked(call)
 
-    async def outcomes(self, run: Run) -> AsyncGenerator[Event, None]:
+    def outcomes(self, run: Run) -> Outcomes:
         """What came of the calls that are under way, in the order in which it came."""
+        return Outcomes(map(given, self._came(run)))
+
+    def _came(self, run: Run) -> Iterator[Event]:
         calls = dict(run.in_flight)
         if any(
             name in self.made and asked(self.made[name]) != asked(calls[name]) for name in calls

@@ -5,7 +5,13 @@ import contextvars
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from typing import Any, TypeVar
 
 from loopwright.events import Setting
@@ -57,12 +63,13 @@ def finished(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
             raise
 
 
-@asynccontextmanager
-async def ticking() -> AsyncGenerator[None, None]:
+def ticking() -> AbstractAsyncContextManager[None]:
     """In a notebook, wake the event loop now and then: Stop is noticed only when it wakes."""
-    if "ipykernel" not in sys.modules:
-        yield
-        return
+    return _ticking() if "ipykernel" in sys.modules else nullcontext()
+
+
+@asynccontextmanager
+async def _ticking() -> AsyncGenerator[None, None]:
     ticker = asyncio.ensure_future(_tick())
     try:
         yield

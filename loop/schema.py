@@ -66,14 +66,12 @@ class Schema:
         Strict as JSON is: ``"1"`` is no int, but an ISO text is a date and a list a tuple. Raises
         `Mismatch`.
         """
-        from pydantic import ValidationError
-
         try:
             return self._adapter.validate_json(_written(data), strict=True)
-        except ValidationError as error:
-            raise Mismatch(mismatch.told(error.errors(include_url=False))) from None
         except (ValueError, TypeError, RecursionError) as error:
-            raise Mismatch([f"not JSON: {error}"]) from None
+            told = getattr(error, "errors", None)  # of pydantic's, which is a ValueError, too
+            said = mismatch.told(told(include_url=False)) if told else [f"not JSON: {error}"]
+            raise Mismatch(said) from None
 
     def parse_json(self, text: str) -> Any:
         """The value that a JSON text stands for; see `data`. Raises `Mismatch`."""

@@ -49,6 +49,8 @@ class Used:
     cost: Cost = Cost()
 
 
+_FREE = Cost()
+
 Use = Callable[[Tool, tuple[Any, ...], dict[str, Any], float], Awaitable[Any]]
 """Calls a tool's function with these arguments, within so many seconds."""
 
@@ -98,7 +100,7 @@ def _shown(tool: Any, value: Any) -> Used | Failure:
     except BadInput as error:
         return Failure("tool_error", f"the tool returned what cannot be shown: {error}")
     outside = "outside" in getattr(tool, "labels", ())
-    return Used(ToolResult("", content, outside=outside), Cost(nano, nano))
+    return Used(ToolResult("", content, False, outside), Cost(nano, nano) if nano else _FREE)
 
 
 def timeout(run: Run, call: ModelCall | ToolCall) -> float:

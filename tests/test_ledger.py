@@ -255,7 +255,7 @@ class Runs(RuleBasedStateMachine):
 
         async def both() -> list[Run]:
             group = self.by[one].group
-            with group.run(), group.run():
+            with group, group:
                 records = (
                     self.port(run).record(self.carried[run], events)
                     for run, events in intents.items()

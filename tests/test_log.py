@@ -261,7 +261,7 @@ def test_one_that_cannot_be_written_does_not_spoil_the_group(log: Log) -> None:
     append(log, 0, BEGIN)
 
     async def both() -> list[object]:
-        with log.group.run(), log.group.run():
+        with log.group, log.group:
             begin = Started(1.0, "s", "task", "Hello.", Setting("a:b"))
             return await asyncio.gather(
                 log.append("r", 0, [BEGIN]), log.append("s", 0, [begin]), return_exceptions=True

@@ -42,6 +42,8 @@ class Writing:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.lock.release()
+        if error is None:
+            return
         if isinstance(error, sqlite3.IntegrityError):
             raise RunTaken(str(error)) from None
         if isinstance(error, sqlite3.Error):

@@ -1,8 +1,7 @@
 """Group commit: runs that wait at the same time share one transaction, and one fsync."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Batch = Any
@@ -22,14 +21,12 @@ class Group:
         self._runs = 0
         self._waiting: dict[asyncio.AbstractEventLoop, list[tuple[Batch, Any]]] = {}
 
-    @contextmanager
-    def run(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """A run is carried out as long as this is open."""
         self._runs += 1
-        try:
-            yield
-        finally:
-            self._runs -= 1
+
+    def __exit__(self, *ended: object) -> None:
+        self._runs -= 1
 
     async def commit(self, batch: Batch) -> Came:
         """Commit `batch`, and say what came of it; when this returns it is durable."""

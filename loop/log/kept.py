@@ -8,7 +8,7 @@ from loopwright.calls import Call, ToolCall, ToolResult
 from loopwright.codec import decode, digest, encode, plain, revive
 from loopwright.errors import LogError
 from loopwright.events import Event, Returned
-from loopwright.port import Port, Through
+from loopwright.port import Performance, Port, Through
 from loopwright.run import Run
 
 if TYPE_CHECKING:
@@ -57,10 +57,14 @@ class KeptResults(Through):
         super().__init__(inner)
         self.kept = Kept(log)
 
-    async def perform(self, run: Run, call: Call) -> Event:
+    def perform(self, run: Run, call: Call) -> Performance:
         seconds = _seconds(run, call)
-        if not seconds or not isinstance(call, ToolCall) or run.task is None:
-            return await self.inner.perform(run, call)
+        if not seconds or not isinstance(call, ToolCall):
+            return self.inner.perform(run, call)
+        return self._performed(run, call, seconds)
+
+    async def _performed(self, run: Run, call: ToolCall, seconds: float) -> Event:
+        assert run.task is not None
         now = self.now()
         key = digest("tool", call.name, run.task.digests[call.name], call.arguments)
         found = self.kept.get(key, now)

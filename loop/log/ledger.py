@@ -68,14 +68,17 @@ def postings(run: Run, events: Sequence[Event]) -> list[Posting]:
     What a call settles counts in the window in which it was reserved, and what is reconciled in the
     ceilings under which the call was made, even if the run has been carried on without them.
     """
-    changes = any(isinstance(event, Started | Resumed | Reconciled) for event in events)
-    if run.seq and not run.setting.ceilings and not changes:
+    if run.seq and not run.setting.ceilings and _CHANGES.isdisjoint(map(type, events)):
         return []
     posted: list[Posting] = []
     for event in events:
         posted += _posted(run, event)
         run = fold(run, event)
     return posted
+
+
+_CHANGES: frozenset[type[Event]] = frozenset({Started, Resumed, Reconciled})
+"""What may change under which ceilings a run stands, or what was posted there."""
 
 
 def _posted(run: Run, event: Event) -> Iterator[Posting]:

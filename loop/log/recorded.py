@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from loopwright.calls import Call, Question, ToolCall
+from loopwright.calls import Call, Question
 from loopwright.ceiling import ends
 from loopwright.errors import RunTaken
 from loopwright.events import Declined, Ended, Event, Intended, Returned
 from loopwright.log.ledger import Shortfall, postings
 from loopwright.log.store import Entry, Log
-from loopwright.port import Port, Through
+from loopwright.port import Performance, Port, Through, given
 from loopwright.run import Run
 
 
@@ -31,14 +31,14 @@ class Recorded(Through):
             raise RunTaken(self._taken(run, events[0])) from None
         return after if short is None else await self.record(run, _declined(events, short))
 
-    async def perform(self, run: Run, call: Call) -> Event:
+    def perform(self, run: Run, call: Call) -> Performance:
         """A question may have been answered in the log meanwhile; what is not is asked. What the
         run has from the one that it forked from is not done again."""
         if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
-            return Returned(self.now(), call.id, answer)
-        if isinstance(call, ToolCall) and (fact := run.fact(call)):
-            return Returned(self.now(), call.id, fact, cached=True)
-        return await self.inner.perform(run, call)
+            return given(Returned(self.now(), call.id, answer))
+        if run.facts and (fact := run.fact(call)):
+            return given(Returned(self.now(), call.id, fact, cached=True))
+        return self.inner.perform(run, call)
 
     def _taken(self, run: Run, event: Event) -> str:
         there = self.log.events(run.run_id)[run.seq]

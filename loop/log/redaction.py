@@ -68,6 +68,7 @@ and what is called or indexed is code."""
 _HINTS = (
     *("eyJ", "earer ", "asic ", "ookie", "uthorization", "JQQJ99", "pikey", "piKey", "essKey"),
     "dapi",
+    *("AIza", "AKIA", "ASIA", "ABSK", "hToken", "nToken", "sToken"),
 )
 _DASH = re.compile(
     rf"-(?:(?<=[a-zX]-)(?={_BODY}{{10}})(?:(?<=sk-)|(?<=xai-)|(?<=plx-)|(?<=api-)|(?<=vly-)"
@@ -84,8 +85,6 @@ _LOW = re.compile(
 _DOT = re.compile(
     rf"\.(?={_BODY}{{16}})(?:(?<=ya29\.)|(?<=AQ\.)|(?<=hvs\.)|(?<=SG\.)|(?<=[0-9a-f]{{32}}\.))"
 ).search
-_CAPITAL = re.compile(r"A(?:Iza|KIA|SIA|BSK)").search
-_CAMEL = re.compile(r"T(?<=[hns]T)oken").search
 _QUERY = re.compile(
     r"=(?i:(?<=[?&]key=)|(?<=[?&]sig=)|(?<=[?&]token=)|(?<=[?&]secret=)|(?<=[?&]password=)"
     r"|(?<=signature=))"
@@ -116,6 +115,7 @@ class Redaction:
         long = (value for value in values if len(value) >= _SHORTEST)
         found = sorted(long, key=len, reverse=True)
         self.plain = [value for value in found if _PLAIN(value)]
+        self.hints = (*_HINTS, *self.plain)
         odd = [escapable(value) for value in found if not _PLAIN(value)]
         self.odd = re.compile("|".join(odd)) if odd else None
 
@@ -124,15 +124,12 @@ class Redaction:
         if len(self.environment) != self.variables:  # a file such as .env was loaded since
             self._learn()
         return (
-            any(map(text.__contains__, _HINTS))
-            or _CAPITAL(text) is not None
+            any(map(text.__contains__, self.hints))
             or _DASH(text) is not None
             or _LOW(text) is not None
             or _DOT(text) is not None
             or ("://" in text and "@" in text)
-            or _CAMEL(text) is not None
             or _QUERY(text) is not None
-            or any(map(text.__contains__, self.plain))
             or (self.odd is not None and self.odd.search(text) is not None)
         )
 

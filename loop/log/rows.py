@@ -1,10 +1,13 @@
 """Events as rows of the log, and back."""
 
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, get_args
 
-from loopwright.codec import decode, encode, fields, revive
+from loopwright.calls import Call
+from loopwright.codec import carefully, decode, quickly, revive
+from loopwright.compiled import Write, compiled, fields
 from loopwright.errors import LogError
 from loopwright.events import EVENTS, Event, Intended
 
@@ -19,8 +22,43 @@ def written(
 
 
 def _row(run: str, seq: int, event: Event, parts: dict[str, str]) -> tuple[Any, ...]:
-    row = (run, seq, type(event).__name__, event.time, _about(event), _text(event, parts))
-    return *row, checksum(*row)
+    name, about, write = _FORMS[type(event)]
+    call = about(event)
+    text = quickly(write, event, parts) or carefully(_data(event), parts)
+    time = event.time
+    return run, seq, name, time, call, text, checksum(run, seq, name, time, call, text)
+
+
+Form = tuple[str, Callable[[Any], str | None], Write]
+"""Of a kind of events: its name, the call that one is about, and how its data is written."""
+
+
+class _Forms(dict[type[Event], Form]):
+    """The forms by kind, each made when it is first needed."""
+
+    def __missing__(self, kind: type[Event]) -> Form:
+        self[kind] = (kind.__name__, _about(kind), _writer(kind))
+        return self[kind]
+
+
+_FORMS = _Forms()
+
+
+def _about(kind: type[Event]) -> Callable[[Any], str | None]:
+    if kind is Intended:
+        return attrgetter("call.id")
+    for name in ("call", "about"):
+        if hasattr(kind, name):
+            return attrgetter(name)
+    return lambda event: None
+
+
+def _writer(kind: type[Event]) -> Write:
+    """What writes such an event, without what has a column of its own."""
+    if kind is not Intended:
+        return compiled(kind, ("time", "call"))
+    calls = {call: compiled(call, ("id",)) for call in get_args(Call)}
+    return lambda event: f'{{"call":{calls[type(event.call)](event.call)}}}'
 
 
 def checksum(run: str, seq: int, type: str, time: float, call: str | None, data: str) -> int:
@@ -34,8 +72,8 @@ def checksum(run: str, seq: int, type: str, time: float, call: str | None, data:
     return zlib.crc32(f"{head}{data}".encode())
 
 
-def _text(event: Event, parts: dict[str, str] | None) -> str:
-    """The JSON of an event, without what has a column of its own."""
+def _data(event: Event) -> dict[str, Any]:
+    """The same as data."""
     data = fields(event)
     del data["time"]
     if isinstance(event, Intended):
@@ -43,7 +81,7 @@ def _text(event: Event, parts: dict[str, str] | None) -> str:
         del data["call"]["id"]
     elif "call" in data:
         del data["call"]
-    return encode(data, parts)
+    return data
 
 
 def read(kind: str, time: float, call: str | None, text: str, parts: dict[str, str]) -> Event:
@@ -58,9 +96,3 @@ def read(kind: str, time: float, call: str | None, text: str, parts: dict[str, s
         data["call"] = call
     event: Event = revive(EVENTS[kind], data)
     return event
-
-
-def _about(event: Any) -> str | None:
-    """The call that an event is about, for the column `call`."""
-    call = getattr(event, "call", None) or getattr(event, "about", None)
-    return getattr(call, "id", call)

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from loopwright import steps
 from loopwright.calls import Answer, Question
@@ -58,18 +58,12 @@ _OWN = (
 _PART = "insert into parts values (?, ?) on conflict do nothing"
 
 
-@frozen
-class Entry:
+class Entry(NamedTuple):
     """Rows of events that are written together, the long texts in them, and what they post."""
 
     rows: list[tuple[Any, ...]]
     parts: dict[str, str]
     posted: Sequence[Posting] = ()
-
-    @property
-    def single(self) -> bool:
-        """Whether it is one row and nothing else."""
-        return len(self.rows) == 1 and not self.parts and not self.posted
 
 
 class Log:
@@ -165,8 +159,8 @@ class Log:
         What is written is what counts as a fact from then on, for the run and its model too.
         """
         rows, parts = row.written(run, seq, events)
-        texts = (*(one[5] for one in rows), *parts.values())
-        if not any(map(self.redaction.suspects, texts)):
+        suspects = self.redaction.suspects
+        if not any([suspects(one[5]) for one in rows] + [*map(suspects, parts.values())]):
             return events, rows, parts
         clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
         return clean, *row.written(run, seq, clean)
@@ -178,7 +172,7 @@ class Log:
     def _commit(self, batch: Sequence[Entry]) -> list[Shortfall | None]:
         """Write all of `batch` in one transaction; what was not, since a ceiling forbids it."""
         with self._writing as connection:
-            if len(batch) == 1 and batch[0].single:
+            if len(batch) == 1 and len(batch[0].rows) == 1 and not any(batch[0][1:]):
                 connection.execute(_EVENT, batch[0].rows[0])
                 return [None]
             with transaction(connection):

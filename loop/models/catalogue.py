@@ -38,6 +38,7 @@ class _Priced:
 
 
 _FREE_OF_CHARGE = _Priced((FREE,), "", always=True)
+_NOTHING = Cost()
 
 
 def quote(model: str, input_tokens_bound: int, max_tokens: int, options: Options = _PLAIN) -> Quote:
@@ -78,7 +79,9 @@ def cost(model: str, served_model: str, usage: Usage | None, tier: str = "") -> 
     the books has to presume the quote. Raises `BadInput` if nobody knows the price.
     """
     priced = _served(model, served_model)
-    if usage is None or priced is _FREE_OF_CHARGE:
+    if priced is _FREE_OF_CHARGE:
+        return _NOTHING
+    if usage is None:
         return Cost(0, 0, priced.table)
     provider = vendor(model.partition(":")[0])
     percent = asked.percent(provider, usage.raw.get("inference_geo"))

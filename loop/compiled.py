@@ -1,0 +1,167 @@
+"""Writers of JSON for frozen classes, made once of each from its fields.
+
+What an event says is written at each step of every run, so no mapping of its fields is made first.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import compress
+from json import encoder
+from operator import attrgetter, is_not
+from typing import Any, get_args
+
+import attrs
+
+from loopwright.written import writer
+
+Write = Callable[[Any], str]
+"""Writes values of one type as JSON text."""
+
+Values = Callable[[Any], Sequence[Any]]
+"""Gets what some of the fields of a value hold."""
+
+BIG = 2**63
+"""The whole numbers of SQLite have 64 bits."""
+
+
+def text(value: Any) -> str:
+    """JSON text of a frozen value, or of data that holds some; what has its default is left out.
+
+    Raises `ValueError`, `TypeError` or `RecursionError` for what JSON cannot hold, or what a reader
+    of the log would stumble on.
+
+    >>> from loopwright.calls import Quote, ModelCall
+    >>> text(ModelCall("m1", "openai:gpt", quote=Quote(high=5)))
+    '{"is":"ModelCall","id":"m1","model":"openai:gpt","quote":{"high":5}}'
+    """
+    return _WRITERS[type(value)](value)
+
+
+def compiled(kind: type, without: tuple[str, ...] = ()) -> Write:
+    """A function that writes values of the attrs class `kind`, `without` some of its fields."""
+    told = [field for field in attrs.fields(kind) if field.name not in without]
+    needed = [(f',"{f.name}":', f.name) for f in told if f.default is attrs.NOTHING]
+    rest = [field for field in told if field.default is not attrs.NOTHING]
+    defaults = [_default(field.default) for field in rest]
+    texts = [text(one) if attrs.has(type(one)) else None for one in defaults]
+    others = [(f',"{f.name}":', d, t) for f, d, t in zip(rest, defaults, texts, strict=True)]
+    values, head, writers = _getter(rest), _head(kind), _WRITERS
+
+    def write(value: Any) -> str:
+        said = head
+        for key, name in needed:
+            held = getattr(value, name)
+            said += key + writers[type(held)](held)
+        holds = values(value)
+        differ = map(is_not, holds, defaults)
+        for (key, default, usual), held in compress(zip(others, holds), differ):  # noqa: B905
+            if usual is not None:  # quicker than to compare what is frozen
+                if (written := writers[type(held)](held)) != usual:
+                    said += key + written
+            elif held != default:
+                said += key + writers[type(held)](held)
+        return f"{{{said[1:]}}}"
+
+    return write
+
+
+def _getter(given: Sequence[Any]) -> Values:
+    """Gets the values of these fields."""
+    names = [field.name for field in given]
+    if len(names) < 2:
+        return lambda value: [getattr(value, name) for name in names]
+    return attrgetter(*names)
+
+
+def _head(kind: type) -> str:
+    return f',"is":"{tag(kind)}"' if tag(kind) else ""
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """The fields of a frozen value that have not their default, as they are."""
+    kind: Any = type(value)
+    try:
+        always, needed, names, defaults, get = _form(kind)
+    except attrs.exceptions.NotAnAttrsClassError:
+        raise TypeError(f"a {type(value).__name__}") from None
+    data = always | {name: getattr(value, name) for name in needed}
+    if names:
+        for name, default, held in zip(names, defaults, get(value)):  # noqa: B905
+            if held is not default and held != default:
+                data[name] = held
+    return data
+
+
+Form = tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], tuple[Any, ...], Values]
+
+
+@cache
+def _form(kind: Any) -> Form:
+    """Of an attrs class: its tag, the fields without a default, those with, and a getter."""
+    given = attrs.fields(kind)
+    always = {"is": tag(kind)} if tag(kind) else {}
+    needed = tuple(field.name for field in given if field.default is attrs.NOTHING)
+    others = [field for field in given if field.default is not attrs.NOTHING]
+    defaults = tuple(_default(field.default) for field in others)
+    return always, needed, tuple(field.name for field in others), defaults, _getter(others)
+
+
+def _default(default: Any) -> Any:
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+
+
+@cache
+def tag(kind: type) -> str:
+    """The name of a class that stands where several are possible, else nothing."""
+    from loopwright import calls, decisions
+
+    tagged = (*get_args(calls.Block), *get_args(calls.Call), *get_args(calls.Result))
+    return kind.__name__ if kind in (*tagged, *get_args(decisions.Decision)) else ""
+
+
+class _Writers(dict[type, Write]):
+    """The writers by type. That of a frozen class is compiled when it is first needed."""
+
+    def __missing__(self, kind: type) -> Write:
+        if not attrs.has(kind):
+            return _any
+        self[kind] = compiled(kind)
+        return self[kind]
+
+
+_written = writer(fields, nan=False)
+
+
+def _any(value: Any) -> str:
+    """Only data can have keys or whole numbers that it takes more care to store."""
+    text = _written(value)
+    if '"$' in text or _BEYOND_64_BITS(text):
+        raise ValueError("a key that begins with a dollar, or a number beyond 64 bits")
+    return text
+
+
+_BEYOND_64_BITS = re.compile(r"\d{19}").search
+
+
+def _int(value: int) -> str:
+    return repr(value) if -BIG <= value < BIG else _any(value)
+
+
+def _float(value: float) -> str:
+    return repr(value) if value - value == 0.0 else _any(value)
+
+
+def _tuple(values: tuple[Any, ...]) -> str:
+    return f"[{','.join([_WRITERS[type(value)](value) for value in values])}]"
+
+
+_WRITERS = _Writers(
+    {
+        str: encoder.encode_basestring,
+        int: _int,
+        float: _float,
+        bool: lambda value: "true" if value else "false",
+        tuple: _tuple,
+    }
+)
