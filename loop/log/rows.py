@@ -17,16 +17,15 @@ def written(
 ) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
     """The rows of events that follow the first `seq` of a run, and the long texts in them."""
     parts: dict[str, str] = {}
-    rows = [_row(run, i, event, parts) for i, event in enumerate(events, seq + 1)]
+    rows: list[tuple[Any, ...]] = []
+    for event in events:
+        seq += 1
+        name, about, write = _FORMS[type(event)]
+        time, call = event.time, about(event)
+        text = quickly(write, event, parts) or carefully(_data(event), parts)
+        sum_ = checksum(run, seq, name, time, call, text)
+        rows.append((run, seq, name, time, call, text, sum_))
     return rows, parts
-
-
-def _row(run: str, seq: int, event: Event, parts: dict[str, str]) -> tuple[Any, ...]:
-    name, about, write = _FORMS[type(event)]
-    call = about(event)
-    text = quickly(write, event, parts) or carefully(_data(event), parts)
-    time = event.time
-    return run, seq, name, time, call, text, checksum(run, seq, name, time, call, text)
 
 
 Form = tuple[str, Callable[[Any], str | None], Write]
@@ -68,7 +67,7 @@ def checksum(run: str, seq: int, type: str, time: float, call: str | None, data:
     3776355498
     """
     # SQLite gives whole numbers back as floats, and -0.0 as 0.0; `ascii` is the same everywhere.
-    head = ascii((run, seq, type, time + 0.0, call))
+    head = f"({run!a}, {seq}, {type!a}, {time + 0.0!a}, {call!a})"
     return zlib.crc32(f"{head}{data}".encode())
 
 

@@ -160,8 +160,12 @@ class Log:
         """
         rows, parts = row.written(run, seq, events)
         suspects = self.redaction.suspects
-        if not any([suspects(one[5]) for one in rows] + [*map(suspects, parts.values())]):
-            return events, rows, parts
+        for one in rows:
+            if suspects(one[5]):
+                break
+        else:
+            if not any(map(suspects, parts.values())):
+                return events, rows, parts
         clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
         return clean, *row.written(run, seq, clean)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from loopwright import Budget, Log, Loop, Task, unlimited
-from loopwright.calls import ToolCall
+from loopwright.calls import Reply, Request, Text, ToolCall, Usage
 from loopwright.models import Scripted
 from loopwright.tools import tool
 
@@ -54,6 +54,23 @@ def task() -> Task:
     return Task(PROMPT, name="weather", tools=[look], limits=free)
 
 
+class Plain(Scripted):
+    """A provider that does no more than ask such a model: it is the loop that is measured."""
+
+    def __init__(self, says: Model) -> None:
+        super().__init__([])
+        self.says = says
+
+    async def reply(self, request: Request) -> Reply:
+        said = await self.says(request.messages)
+        if isinstance(said, str):
+            return Reply((Text(said),), "stop", _USAGE, request.model)
+        return Reply((said,), "tool_calls", _USAGE, request.model)
+
+
+_USAGE = Usage(100, output_visible=20)
+
+
 def loop(says: Model, log: Log | None = None) -> Loop:
-    """A loop with that model; it keeps `requests`, so take a new one for each round."""
-    return Loop(Scripted(lambda request: says(request.messages)), log=log)
+    """A loop with that model."""
+    return Loop(Plain(says), log=log)
