@@ -345,7 +345,7 @@ class Reply:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The tool calls that the reply asks for."""
-        return tuple(block for block in self.blocks if isinstance(block, ToolCall))
+        return tuple([block for block in self.blocks if isinstance(block, ToolCall)])
 
 
 @frozen

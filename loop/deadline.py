@@ -6,7 +6,6 @@ which nearly always end unused. Those that are not due soon are put together, by
 
 import asyncio
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -28,19 +27,22 @@ _here = _Here()
 
 
 class Alarm:
-    """Calls `ring` when `seconds` have passed in the running event loop, unless it is put `off`."""
+    """Rings when the time is over for which it was `set`, unless it was put `off` before."""
 
-    __slots__ = ("_held", "ring")
+    __slots__ = ("_held",)
 
-    def __init__(self, seconds: float, ring: Callable[[], object]) -> None:
-        self.ring = ring
-        loop = asyncio.get_running_loop()
+    def set(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Let it ring in so many seconds of `loop`, which is the one that runs."""
         self._held: Shelf | asyncio.TimerHandle
         if seconds < SOON:
-            self._held = loop.call_later(seconds, ring)
+            self._held = loop.call_later(seconds, self.ring)
             return
         self._held = _shelf(loop, int(loop.time() + seconds) + 1)
         self._held[self] = None
+
+    def ring(self) -> None:
+        """The time is over."""
+        raise NotImplementedError
 
     def off(self) -> None:
         """It will not ring any more."""
@@ -65,25 +67,26 @@ def _ring(shelves: dict[int, Shelf], second: int) -> None:
         alarm.ring()
 
 
-class within:
+class within(Alarm):
     """``with within(seconds):`` in a coroutine: after them what it awaits there is cancelled.
 
     It is a `TimeoutError` then, as with `asyncio.timeout`.
     """
 
-    __slots__ = ("_alarm", "_before", "_expired", "_seconds", "_task")
+    __slots__ = ("_before", "_expired", "_seconds", "_task")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._expired = False
 
     def __enter__(self) -> None:
-        task: asyncio.Task[Any] | None = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task: asyncio.Task[Any] | None = asyncio.current_task(loop)
         assert task is not None, "a coroutine runs in a task"
         self._task, self._before = task, task.cancelling()
-        self._alarm = Alarm(self._seconds, self._expire)
+        self.set(loop, self._seconds)
 
-    def _expire(self) -> None:
+    def ring(self) -> None:
         self._expired = True
         self._task.cancel()
 
@@ -93,7 +96,7 @@ class within:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._alarm.off()
+        self.off()
         ours = self._expired and self._task.uncancel() <= self._before
         if ours and kind is asyncio.CancelledError:
             raise TimeoutError from error

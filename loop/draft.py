@@ -83,7 +83,9 @@ def _on(call: Call, model: str) -> Call:
 
 def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
     """The mapping without one key."""
-    return {name: held for name, held in mapping.items() if name != key}
+    rest = dict(mapping)
+    rest.pop(key, None)
+    return rest
 
 
 def resulted(run: Run, call: str, result: ToolResult) -> Run:
@@ -94,7 +96,7 @@ def resulted(run: Run, call: str, result: ToolResult) -> Run:
     }
     if len(results) < len(run.batch):
         return put(run, results=results)
-    run = said(run, Message("user", tuple(results[name] for name in run.batch)))
+    run = said(run, Message("user", [results[name] for name in run.batch]))
     return put(run, results={}, batch=(), pending=(*run.pending, model_call(run)))
 
 

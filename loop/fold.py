@@ -200,7 +200,7 @@ def _intended(run: Run, event: Intended, before: Run) -> None:
         step=run.step if run.in_flight else run.step + 1,
         spent=reserved(run.spent, call),
         in_flight={**run.in_flight, call.id: call},
-        pending=tuple(due for due in run.pending if due.id != call.id),
+        pending=tuple([due for due in run.pending if due.id != call.id]),
         doubtful=without(run.doubtful, call.id) if run.doubtful else run.doubtful,
         declined=(),
     )
@@ -285,14 +285,13 @@ def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
         compacted(run, Compaction(call.upto, reply.text))
     if call.purpose != "answer":
         return aside(run, call.id, reply)
-    whole = reply.finish in ("stop", "tool_calls")
+    whole, calls = reply.finish in ("stop", "tool_calls"), reply.tool_calls
     blocks = reply.blocks if whole else tuple(b for b in reply.blocks if type(b) is not ToolCall)
     run = _remembered(run, blocks)
     if reply.finish == "paused":
         return put(run, pending=(model_call(run),))
-    if whole and reply.tool_calls:
-        calls = reply.tool_calls
-        return put(run, pending=calls, batch=tuple(c.id for c in calls), results={})
+    if whole and calls:
+        return put(run, pending=calls, batch=tuple([call.id for call in calls]), results={})
     return put(run, answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
 
 

