@@ -110,7 +110,7 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
         if opinion is None and run.answers:
             opinion = consult([OTHERWISE], view)
         if opinion is None:
-            spent = reserved(free, ready)
+            spent = reserved(free, ready) if call is not run.pending[-1] else free
             intended.append(Intended(now, ready))
             continue
         events = _facts(opinion, view, now)

@@ -17,7 +17,7 @@ from loopwright.events import Decided
 from loopwright.run import Run
 
 
-def decided(run: Run, event: Decided, before: Run) -> None:
+def decided(run: Run, event: Decided) -> None:
     """What follows from a decision, by the moment at which it was made."""
     if isinstance(event.decision, Stop):
         return  # the end follows; a run that is resumed from here is decided anew

@@ -67,9 +67,9 @@ def blank(run_id: str, task: Task | None = None) -> Run:
     return Run(run_id, Setting(""), task=task)
 
 
-def _started(run: Run, event: Started, before: Run) -> None:
+def _started(run: Run, event: Started) -> None:
     if event.base:
-        _forked(run, event, before)
+        _forked(run, event)
         return
     put(
         run,
@@ -102,34 +102,50 @@ def folded(events: Iterable[Event], task: Task | None = None) -> Run:
 def fold(run: Run, *events: Event) -> Run:
     """The run after these events.
 
-    Each fold works on a copy of its own: `put` changes that copy in place, which at each event
-    spares the copies in between.
+    All is folded into one copy, which nobody else has seen yet: `put` changes it in place.
     """
+    draft = run.but()
     for event in events:
-        past = 0.0 if isinstance(event, Started | Resumed) else max(0.0, event.time - run.time)
-        draft = run.but(events=run.events.push(event), time=event.time, seconds=run.seconds + past)
-        _FOLDS[type(event)](draft, event, run)
-        run = draft
-    return run
+        seconds = draft.seconds + _worked(draft, event)
+        put(draft, events=draft.events.push(event), seconds=seconds)
+        _FOLDS[type(event)](draft, event)
+        put(draft, time=event.time)
+    return draft
+
+
+def _worked(run: Run, event: Event) -> float:
+    """The working time up to an event: waiting for people, or for one's turn, is none."""
+    if isinstance(event, Started | Resumed):
+        return 0.0
+    if isinstance(event, Returned) and isinstance(event.result, Answer | Slept) and _idle(run):
+        return 0.0
+    return max(0.0, event.time - run.time)
+
+
+def _idle(run: Run) -> bool:
+    return all(
+        isinstance(call, Question) or (isinstance(call, Sleep) and call.idle)
+        for call in run.in_flight.values()
+    )
 
 
 # --------------------------------------------------------------------------- one fold an event
 
 
-def _resumed(run: Run, event: Resumed | Started, before: Run) -> None:
+def _resumed(run: Run, event: Resumed | Started) -> None:
     """What was under way is due again, in doubt; only questions simply stay open."""
     questions = {k: call for k, call in run.in_flight.items() if isinstance(call, Question)}
-    cut = [_left(call, before, event) for k, call in run.in_flight.items() if k not in questions]
+    cut = [_left(call, run, event) for k, call in run.in_flight.items() if k not in questions]
     spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
     tools = [call for call in cut if isinstance(call, ToolCall)]
     doubtful = {call.id: run.seq for call in tools if run.fact(call) is None}
-    if before.setting.checks != event.setting.checks and run.answer:
+    if run.setting.checks != event.setting.checks and run.answer:
         judging = run.answer.judging
         cut = [call for call in cut if call.id not in judging]
         due = tuple(call for call in run.pending if call.id not in judging)
         answer = evolve(run.answer, inspected=False, judging=())
         put(run, answer=answer, verdicts={}, pending=due)
-    changed = _changes(before.setting, event.setting)
+    changed = _changes(run.setting, event.setting)
     put(
         run,
         setting=event.setting,
@@ -145,15 +161,15 @@ def _resumed(run: Run, event: Resumed | Started, before: Run) -> None:
     )
 
 
-def _forked(run: Run, event: Started, before: Run) -> None:
+def _forked(run: Run, event: Started) -> None:
     """Another run goes on from here: what came before is not its own to pay for or to take back."""
     under_way = [call.id for call in run.in_flight.values() if isinstance(call, ToolCall)]
-    _resumed(run, event, before)
+    _resumed(run, event)
     due = {call.id: call for call in (*run.pending, *run.held.values())}
     known = {one.call: (due[one.call], one) for one in event.facts if one.call in due}
     facts = {**run.facts, **known}
     doubtful = {**run.doubtful, **dict.fromkeys(event.doubts, run.seq)}
-    by = next(one.run for one in reversed(before.events) if isinstance(one, Started))
+    by = [one.run for one in run.events if isinstance(one, Started)][-2]
     theirs = dict.fromkeys(event.doubts, event.base) | dict.fromkeys(under_way, by)
     put(
         run,
@@ -193,7 +209,7 @@ def _left(call: Call, run: Run, event: Resumed | Started) -> Call:
     return call
 
 
-def _intended(run: Run, event: Intended, before: Run) -> None:
+def _intended(run: Run, event: Intended) -> None:
     call = event.call
     put(
         run,
@@ -210,8 +226,7 @@ def _intended(run: Run, event: Intended, before: Run) -> None:
 
 def _dispatched(run: Run, call: ToolCall) -> None:
     """What is dispatched may have happened, whatever comes of it, and is to be undone."""
-    own = call.id not in run.owners and run.fact(call) is None
-    if call.undoable and call.purpose == "call" and own:
+    if call.undoable and call.purpose == "call" and _own(run, call):
         put(run, undoable=(*run.undoable, (call, "")))
     if call.purpose == "undo":
         put(run, undoable=tuple(one for one in run.undoable if one[0].id != undone(call)))
@@ -220,12 +235,16 @@ def _dispatched(run: Run, call: ToolCall) -> None:
         put(run, spent=spent, slices=without(run.slices, call.id))
 
 
-def _declined(run: Run, event: Declined, before: Run) -> None:
+def _own(run: Run, call: ToolCall) -> bool:
+    return call.id not in run.owners and run.fact(call) is None
+
+
+def _declined(run: Run, event: Declined) -> None:
     """The call stays due: everybody is asked again, and knows now that it does not fit."""
     put(run, declined=(*run.declined, event))
 
 
-def _reconciled(run: Run, event: Reconciled, before: Run) -> None:
+def _reconciled(run: Run, event: Reconciled) -> None:
     spent = run.spent
     put(
         run,
@@ -235,7 +254,7 @@ def _reconciled(run: Run, event: Reconciled, before: Run) -> None:
     )
 
 
-def _returned(run: Run, event: Returned, before: Run) -> None:
+def _returned(run: Run, event: Returned) -> None:
     call = run.in_flight[event.call]
     put(run, in_flight=without(run.in_flight, event.call))
     match event.result:
@@ -250,10 +269,8 @@ def _returned(run: Run, event: Returned, before: Run) -> None:
             put(run, pending=(*run.pending, evolve(call, purpose="call")))  # it did not happen
         case Answer() as answer:
             assert isinstance(call, Question)
-            put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
             _heard(run, call, answer)
         case Slept():
-            put(run, seconds=before.seconds if _only_asks(before) else run.seconds)
             _released(run, call.id)
 
 
@@ -268,14 +285,6 @@ def _used(run: Run, call: ToolCall, result: ToolResult, event: Returned) -> None
         results = [(c, result.content if c.id == call.id else r) for c, r in run.undoable]
         put(run, undoable=tuple(results))
     resulted(run, call.id, result)
-
-
-def _only_asks(run: Run) -> bool:
-    """Whether the run does nothing but wait for people, or its turn, which is not working time."""
-    return all(
-        isinstance(call, Question) or (isinstance(call, Sleep) and call.idle)
-        for call in run.in_flight.values()
-    )
 
 
 def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
@@ -322,7 +331,7 @@ def _released(run: Run, waiting: str) -> Run:
     return put(run, pending=(*run.pending, run.held[waiting]), held=without(run.held, waiting))
 
 
-def _failed(run: Run, event: Failed, before: Run) -> None:
+def _failed(run: Run, event: Failed) -> None:
     call, failure = run.in_flight[event.call], event.failure
     if isinstance(call, ToolCall) and call.purpose != "call":
         _not_told(run, call, failure)
@@ -354,13 +363,13 @@ def _not_told(run: Run, call: ToolCall, failure: Failure) -> None:
     )
 
 
-def _paused(run: Run, event: Paused, before: Run) -> None:
+def _paused(run: Run, event: Paused) -> None:
     call = run.in_flight[event.call]
     why = call.text if isinstance(call, Question) else event.why
     put(run, outcome=Outcome.waiting, why=why)
 
 
-def _inspected(run: Run, event: Inspected, before: Run) -> None:
+def _inspected(run: Run, event: Inspected) -> None:
     assert run.answer is not None
     attempt = evolve(
         run.answer,
@@ -379,12 +388,12 @@ def _better(best: Attempt | None, new: Attempt) -> Attempt:
     return best if best and len(best.problems) < len(new.problems) else new
 
 
-def _unwinding(run: Run, event: Unwinding, before: Run) -> None:
+def _unwinding(run: Run, event: Unwinding) -> None:
     answer = run.answer and evolve(run.answer, inspected=True)
     put(run, unwinding=event, pending=(), failed=(), batch=(), answer=answer)
 
 
-def _ended(run: Run, event: Ended, before: Run) -> None:
+def _ended(run: Run, event: Ended) -> None:
     spent = run.spent
     if spent.reserved:  # nobody waits any more for what was under way
         spent = evolve(spent, presumed=spent.presumed + spent.reserved, reserved=0)
