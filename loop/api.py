@@ -12,7 +12,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, nullcontext, suppress
+from contextlib import aclosing, suppress
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -28,7 +28,7 @@ from loopwright.house import House
 from loopwright.lint import Forecast, lint
 from loopwright.live import Live
 from loopwright.log.file import Durability
-from loopwright.log.kept import KeptResults
+from loopwright.log.kept import Kept, KeptResults
 from loopwright.log.recorded import Recorded
 from loopwright.log.store import Log
 from loopwright.loop import loop
@@ -38,7 +38,7 @@ from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
-from loopwright.running import finished, goes_on, last, only, ticking
+from loopwright.running import Carried, finished, goes_on, last, only
 from loopwright.task import Task
 
 Result = TypeVar("Result")
@@ -99,6 +99,7 @@ class Loop:
         self.houses: WeakKeyDictionary[Task, House] = WeakKeyDictionary()
         self.providers = named
         self.log = log if isinstance(log, Log | None) else Log(log, durability)
+        self.kept = Kept(self.log) if self.log else None
         self.house = self._built(self.policies)
         self.ask = ask
         self.watch = _watch(watch)
@@ -362,13 +363,12 @@ class Loop:
         *more: Event,
     ) -> AsyncGenerator[Run, None]:
         """Through the loop, after the first events; an interruption is written down."""
-        with self.log.group if self.log else nullcontext():
+        with Carried(self.log.group if self.log else None):
             try:
-                async with ticking():
-                    run = await port.record(run, [first, *more])
-                    async with aclosing(loop(run, policies, port)) as steps:
-                        async for run in steps:
-                            yield run
+                run = await port.record(run, [first, *more])
+                async with aclosing(loop(run, policies, port)) as steps:
+                    async for run in steps:
+                        yield run
             except BaseException as error:
                 self._interrupted(run, first.setting.by, error)
                 raise
@@ -391,8 +391,8 @@ class Loop:
     def _port(self) -> Port:
         port: Port = Live(self.providers, self.ask, self.watch)
         port.loop = self
-        if self.log:
-            port = KeptResults(port, self.log)
+        if self.kept:
+            port = KeptResults(port, self.kept)
         for wrap in self.ports:
             port = wrap.port(port, self.log)
         if self.log:

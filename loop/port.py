@@ -29,7 +29,6 @@ from loopwright.calls import (
     Question,
     Reply,
     Request,
-    Result,
     Slept,
     Tell,
     ToolCall,
@@ -127,6 +126,8 @@ class Port:
         begun = time.perf_counter()
         try:
             result, trace = await self.result(run, call), ""
+            if isinstance(call, ModelCall):
+                result = _checked(result, call)
         except StillWaiting as waiting:
             return Paused(self.now(), call.id, str(waiting))
         except Exception as error:
@@ -147,10 +148,12 @@ class Port:
             return Paused(self.now(), call.id)
         return Returned(self.now(), call.id, result, seconds)
 
-    def result(self, run: Run, call: Call) -> Coroutine[Any, Any, Result | Used | Failure | None]:
+    def result(self, run: Run, call: Call) -> Awaitable[Any]:
         """What one call gives, by its kind."""
         if isinstance(call, ModelCall):
-            return self.model_call(run, call)
+            name, _, model = call.model.partition(":")
+            tell = self.tell and partial(self._told, run, call)
+            return self.asked(self.provider(name), request(run, call, model, tell))
         if isinstance(call, ToolCall):
             return used(run, call, self.loop, self.use)
         if isinstance(call, Question):
@@ -160,13 +163,6 @@ class Port:
     async def _slept(self, seconds: float) -> Slept:
         await self.sleep(seconds)
         return Slept()
-
-    async def model_call(self, run: Run, call: ModelCall) -> Reply | Failure:
-        """Ask a model."""
-        name, _, model = call.model.partition(":")
-        tell = self.tell and partial(self._told, run, call)
-        said = await self.asked(self.provider(name), request(run, call, model, tell))
-        return _checked(said, name)
 
     def asked(self, provider: Provider, request: Request) -> Awaitable[Any]:
         """Ask a provider, here without regard to the time that it may take."""
@@ -242,10 +238,10 @@ class Through(Port):
     def random(self) -> str:
         return self.inner.random()
 
-    def record(self, run: Run, events: Sequence[Event]) -> Coroutine[Any, Any, Run]:
+    def record(self, run: Run, events: Sequence[Event]) -> Coroutine[Any, Any, Run]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.inner.record(run, events)
 
-    def perform(self, run: Run, call: Call) -> Performance:
+    def perform(self, run: Run, call: Call) -> Performance:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.inner.perform(run, call)
 
     def together(self, performances: Sequence[Performance]) -> Outcomes:
@@ -316,16 +312,16 @@ def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returne
     return Returned(now, call.id, _own(reply, call), seconds, cost)
 
 
-def _checked(said: Any, name: str) -> Reply | Failure:
+def _checked(said: Any, call: ModelCall) -> Reply | Failure:
     """A provider is not always ours: what is neither reply nor failure is a malformed answer."""
     blocks = said.blocks if isinstance(said, Reply) else ()
     if isinstance(said, Failure) and not 0 <= (said.retry_after or 0) < inf:
         return evolve(said, retry_after=None)
     if isinstance(said, Reply | Failure) and all(isinstance(b, _BLOCKS) for b in blocks):
         return said
-    return Failure(
-        "malformed", f"the provider {name!r} gave {said!r:.200}, and no Reply or Failure"
-    )
+    name = call.model.partition(":")[0]
+    message = f"the provider {name!r} gave {said!r:.200}, and no Reply or Failure"
+    return Failure("malformed", message)
 
 
 _BLOCKS = get_args(Block)

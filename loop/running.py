@@ -5,16 +5,11 @@ import contextvars
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import (
-    AbstractAsyncContextManager,
-    aclosing,
-    asynccontextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from loopwright.events import Setting
+from loopwright.log.group import Group
 from loopwright.outcome import Outcome
 from loopwright.run import Run
 
@@ -63,18 +58,29 @@ def finished(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
             raise
 
 
-def ticking() -> AbstractAsyncContextManager[None]:
-    """In a notebook, wake the event loop now and then: Stop is noticed only when it wakes."""
-    return _ticking() if "ipykernel" in sys.modules else nullcontext()
+class Carried:
+    """While a run is carried out: the `group` of its log counts it, and a notebook keeps awake.
 
+    There Stop is noticed only when the event loop wakes, so something wakes it now and then.
+    """
 
-@asynccontextmanager
-async def _ticking() -> AsyncGenerator[None, None]:
-    ticker = asyncio.ensure_future(_tick())
-    try:
-        yield
-    finally:
-        ticker.cancel()
+    __slots__ = ("_group", "_ticker")
+
+    def __init__(self, group: Group | None) -> None:
+        self._group = group
+        self._ticker: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> None:
+        if self._group:
+            self._group.enter()
+        if "ipykernel" in sys.modules:
+            self._ticker = asyncio.ensure_future(_tick())
+
+    def __exit__(self, *ended: object) -> None:
+        if self._group:
+            self._group.leave()
+        if self._ticker:
+            self._ticker.cancel()
 
 
 async def _tick() -> None:

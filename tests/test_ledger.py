@@ -44,6 +44,7 @@ from loopwright.log import Recorded
 from loopwright.log.ledger import window
 from loopwright.port import Inline
 from loopwright.run import Run
+from loopwright.running import Carried
 
 CEILINGS = (
     Ceiling("daily", 100, "day"),
@@ -255,7 +256,7 @@ class Runs(RuleBasedStateMachine):
 
         async def both() -> list[Run]:
             group = self.by[one].group
-            with group, group:
+            with Carried(group), Carried(group):
                 records = (
                     self.port(run).record(self.carried[run], events)
                     for run, events in intents.items()

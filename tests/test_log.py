@@ -17,6 +17,7 @@ from loopwright.events import Ended, Setting, Started
 from loopwright.log.migrations import VERSION
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
+from loopwright.running import Carried
 from loopwright.tools import tool
 
 BEGIN = Started(1.0, "r", "task", "Hello.", Setting("a:b", by="here"))
@@ -261,7 +262,7 @@ def test_one_that_cannot_be_written_does_not_spoil_the_group(log: Log) -> None:
     append(log, 0, BEGIN)
 
     async def both() -> list[object]:
-        with log.group, log.group:
+        with Carried(log.group), Carried(log.group):
             begin = Started(1.0, "s", "task", "Hello.", Setting("a:b"))
             return await asyncio.gather(
                 log.append("r", 0, [BEGIN]), log.append("s", 0, [begin]), return_exceptions=True

@@ -21,11 +21,12 @@ class Group:
         self._runs = 0
         self._waiting: dict[asyncio.AbstractEventLoop, list[tuple[Batch, Any]]] = {}
 
-    def __enter__(self) -> None:
-        """A run is carried out as long as this is open."""
+    def enter(self) -> None:
+        """One more run is carried out."""
         self._runs += 1
 
-    def __exit__(self, *ended: object) -> None:
+    def leave(self) -> None:
+        """One less."""
         self._runs -= 1
 
     async def commit(self, batch: Batch) -> Came:

@@ -53,9 +53,9 @@ class KeptResults(Through):
     The same is a call to the same tool, with the same schema, with the same arguments.
     """
 
-    def __init__(self, inner: Port, log: "Log") -> None:
+    def __init__(self, inner: Port, kept: Kept) -> None:
         super().__init__(inner)
-        self.kept = Kept(log)
+        self.kept = kept
 
     def perform(self, run: Run, call: Call) -> Performance:
         seconds = _seconds(run, call)
