@@ -16,8 +16,6 @@ from contextlib import aclosing, suppress
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from attrs import evolve
-
 from loopwright import forks, models
 from loopwright.calls import Answer, Delta
 from loopwright.codec import nameable, plain
@@ -152,7 +150,7 @@ class Loop:
         if self.strict:
             self.lint(task, **inputs).check()
         house = self._house(task)
-        event = evolve(self._started(task, inputs, house, port), run=run_id, parent=parent)
+        event = self._started(task, inputs, house, port, run_id, parent)
         run = blank(run_id, task).but(kept=self.log.path if self.log else "")
         return self._carried(run, house.policies, port, event)
 
@@ -416,13 +414,21 @@ class Loop:
     def _setting(self, task: Task, house: House, model: str, port: Port) -> Setting:
         return house.setting(task, model, f"{_HOST} process {os.getpid()} ({port.random()})")
 
-    def _started(self, task: Task, inputs: Mapping[str, Any], house: House, port: Port) -> Started:
+    def _started(
+        self,
+        task: Task,
+        inputs: Mapping[str, Any],
+        house: House,
+        port: Port,
+        run_id: str,
+        parent: str,
+    ) -> Started:
         prompt = task.filled(inputs)
         for model in filter(None, _asked_by(task)):
             self._checked(model)
         return Started(
             time=port.now(),
-            run="",
+            run=run_id,
             task=task.title,
             prompt=prompt,
             setting=self._setting(task, house, self.model, port),
@@ -433,6 +439,7 @@ class Loop:
             max_tokens=task.max_tokens,
             media=task.media(inputs),
             options=task.options,
+            parent=parent,
         )
 
     def _checked(self, model: str) -> None:

@@ -61,10 +61,10 @@ def _lines(field: Any, i: int, known: dict[str, Any]) -> list[str]:
     add = f"text += ',\"{field.name}\":' + {written}"
     if field.default is attrs.NOTHING:
         return [f"    {add}"]
-    default = known[f"default_{i}"] = _default(field.default)
-    if not attrs.has(type(default)):
+    usual = known[f"default_{i}"] = default(field.default)
+    if not attrs.has(type(usual)):
         return [f"    if held is not default_{i} and held != default_{i}: {add}"]
-    known[f"usual_{i}"] = text(default)
+    known[f"usual_{i}"] = text(usual)
     return [
         f"    if held is not default_{i} and (written := {written}) != usual_{i}:",
         f"        text += ',\"{field.name}\":' + written",
@@ -108,12 +108,13 @@ def _form(kind: Any) -> Form:
     always = {"is": tag(kind)} if tag(kind) else {}
     needed = tuple(field.name for field in given if field.default is attrs.NOTHING)
     others = [field for field in given if field.default is not attrs.NOTHING]
-    defaults = tuple(_default(field.default) for field in others)
+    defaults = tuple(default(field.default) for field in others)
     return always, needed, tuple(field.name for field in others), defaults, _getter(others)
 
 
-def _default(default: Any) -> Any:
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+def default(given: Any) -> Any:
+    """The value of a field's default."""
+    return given.factory() if isinstance(given, attrs.Factory) else given  # type: ignore[arg-type]
 
 
 @cache

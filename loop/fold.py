@@ -64,7 +64,7 @@ from loopwright.task import Task
 
 def blank(run_id: str, task: Task | None = None) -> Run:
     """A run to which nothing has happened yet."""
-    return Run(run_id, Setting(""), task=task)
+    return Run.blank(run_id, task)
 
 
 def _started(run: Run, event: Started) -> None:
@@ -106,27 +106,28 @@ def fold(run: Run, *events: Event) -> Run:
     """
     draft = run.but()
     for event in events:
-        seconds = draft.seconds + _worked(draft, event)
-        put(draft, events=draft.events.push(event), seconds=seconds)
+        time, past = event.time, event.time - draft.time
+        works = past > 0.0 and not _rested(draft, event)
+        put(
+            draft,
+            events=draft.events.push(event),
+            seconds=draft.seconds + past if works else draft.seconds,
+        )
         _FOLDS[type(event)](draft, event)
-        put(draft, time=event.time)
+        put(draft, time=time)
     return draft
 
 
-def _worked(run: Run, event: Event) -> float:
-    """The working time up to an event: waiting for people, or for one's turn, is none."""
-    if isinstance(event, Started | Resumed):
-        return 0.0
-    if isinstance(event, Returned) and isinstance(event.result, Answer | Slept) and _idle(run):
-        return 0.0
-    return max(0.0, event.time - run.time)
+def _rested(run: Run, event: Event) -> bool:
+    """Whether nothing was worked up to an event: people or the run's turn were waited for."""
+    if type(event) is Returned:
+        waited = type(event.result) is Answer or type(event.result) is Slept
+        return waited and all(map(_idle, run.in_flight.values()))
+    return type(event) is Started or type(event) is Resumed
 
 
-def _idle(run: Run) -> bool:
-    return all(
-        isinstance(call, Question) or (isinstance(call, Sleep) and call.idle)
-        for call in run.in_flight.values()
-    )
+def _idle(call: Call) -> bool:
+    return isinstance(call, Question) or (isinstance(call, Sleep) and call.idle)
 
 
 # --------------------------------------------------------------------------- one fold an event
@@ -217,9 +218,9 @@ def _intended(run: Run, event: Intended) -> None:
         spent=reserved(run.spent, call),
         in_flight={**run.in_flight, call.id: call},
         pending=tuple([due for due in run.pending if due.id != call.id]),
-        doubtful=without(run.doubtful, call.id) if run.doubtful else run.doubtful,
-        declined=(),
     )
+    if run.doubtful or run.declined:
+        put(run, doubtful=without(run.doubtful, call.id), declined=())
     if isinstance(call, ToolCall):
         _dispatched(run, call)
 

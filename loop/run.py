@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import NOTHING, field, fields, frozen
 
 from loopwright.calls import (
     NANO,
@@ -27,6 +27,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
+from loopwright.compiled import default
 from loopwright.decisions import Moment
 from loopwright.events import (
     Decided,
@@ -264,6 +265,16 @@ class Run:
 
     # -------------------------------------------------------------------------- how it changes
 
+    @classmethod
+    def blank(cls, run_id: str, task: Task | None = None) -> "Run":
+        """A run to which nothing has happened yet. What has its default stands with the class: a
+        step copies what the run itself holds, and Python's garbage collector looks at all of it."""
+        run: Run = object.__new__(cls)
+        object.__setattr__(
+            run, "__dict__", {"run_id": run_id, "setting": Setting(""), "task": task}
+        )
+        return run
+
     def but(self, **changes: Any) -> "Run":
         """The same run but for these fields.
 
@@ -302,6 +313,11 @@ class Run:
         if call.compaction.summary:
             left = [Message("user", (Text(f"[What happened so far] {call.compaction.summary}"),))]
         return [self.messages[0], *left, *(self.messages[i] for i in range(upto, call.upto))]
+
+
+for _field in fields(Run):
+    if _field.default is not NOTHING:
+        setattr(Run, _field.name, default(_field.default))
 
 
 def _shortened(message: Message, longest: int) -> Message:

@@ -38,7 +38,9 @@ def settled(run: Run, call: ModelCall, reply: Reply, event: Returned) -> Run:
     counted = run.counted
     if usage is not None and call.purpose == "answer":
         counted = (run.size, usage.input + usage.output) if usage.input else (0, 0)
-    return put(run, spent=spent, counted=counted, failures=0)
+    if run.failures:
+        put(run, failures=0)
+    return put(run, spent=spent, counted=counted)
 
 
 def unpresumed(spent: Spent, amount: int) -> Spent:

@@ -20,6 +20,11 @@ BUSY = 30.0
 """Seconds that a write waits for other processes: their transactions take milliseconds."""
 
 
+CHECKPOINT = 4000
+"""Pages of the -wal, 16 MB, after which it is moved into the file. Each time costs two fsyncs, which
+at SQLite's own 1,000 pages were a fifth of what it takes to write an event with "process"."""
+
+
 class Writing:
     """The connection, held for one write; what SQLite says against it becomes an error of ours."""
 
@@ -114,4 +119,5 @@ def _set_up(connection: sqlite3.Connection, path: str, durability: Durability) -
     if mode != "wal":
         raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
     connection.execute(f"pragma synchronous = {SYNCHRONOUS[durability]}")
+    connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
     migrate(connection, path)
