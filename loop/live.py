@@ -28,26 +28,10 @@ class Live(Port):
     async def use(
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
-        if not getattr(tool, "at_once", 0):
-            return await self._use(tool, args, kwargs, seconds)
-        async with _slot(tool):
-            return await self._use(tool, args, kwargs, seconds)
-
-    async def _use(
-        self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
-    ) -> Any:
-        name = tool.spec.name
-        loop = asyncio.get_running_loop()
-        if tool.asynchronous:
-            bell = _Bell(loop, seconds)
-            working = loop.create_task(_rung(bell, tool.function, args, kwargs))
-            return await _outcome(name, working, bell)
-        ends = loop.time() + seconds
-        value = await _waited(name, threaded(lambda: tool.function(*args, **kwargs)), seconds)
-        if isawaitable(value):  # a plain function around an asynchronous one
-            left = max(0.001, ends - loop.time())
-            return await _waited(name, asyncio.ensure_future(value), left)
-        return value
+        if getattr(tool, "at_once", 0):
+            async with _slot(tool):
+                return await _used(tool, args, kwargs, seconds)
+        return await _used(tool, args, kwargs, seconds)
 
     async def asked(self, provider: Provider, request: Request) -> Any:
         try:
@@ -59,6 +43,21 @@ class Live(Port):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _used(tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Any:
+    """What the tool's function gives: an asynchronous one in a task of its own, or in a thread."""
+    name, loop = tool.spec.name, asyncio.get_running_loop()
+    if tool.asynchronous:
+        bell = _Bell(loop, seconds)
+        working = loop.create_task(_rung(bell, tool.function, args, kwargs))
+        return await _outcome(name, working, bell)
+    ends = loop.time() + seconds
+    value = await _waited(name, threaded(lambda: tool.function(*args, **kwargs)), seconds)
+    if isawaitable(value):  # a plain function around an asynchronous one
+        left = max(0.001, ends - loop.time())
+        return await _waited(name, asyncio.ensure_future(value), left)
+    return value
 
 
 class _AtOnce(Outcomes):

@@ -59,16 +59,26 @@ async def used(run: Run, call: ToolCall, loop: Any, use: Use) -> Used | Answer |
     """Call the tool, or ask it whether the call happened, or take it back, as `call` says."""
     assert run.task is not None
     tool: Any = run.task.tools[call.name]
-    asked = call
-    if call.purpose != "call":
-        tool = getattr(tool, call.purpose)
-        known = tool.spec.schema.get("properties", {})
-        call = evolve(call, arguments={n: v for n, v in call.arguments.items() if n in known})
-    key = _key(run, asked) if getattr(tool, "wants_key", False) else ""
-    value = await _value(run, call, tool, key, loop, use)
+    tool, asked = (tool, call) if call.purpose == "call" else _clearing(tool, call)
+    try:
+        key = _key(run, call) if getattr(tool, "wants_key", False) else ""
+        args, kwargs = tool.bind(asked.arguments, key)  # the tool's own: it may keep or change them
+    except Mismatch as mismatch:
+        return Failure("tool_error", "\n".join(mismatch.problems))
+    if getattr(tool, "wants_place", False):
+        kwargs["place"] = Place(run, asked, loop)
+    value = await use(tool, args, kwargs, timeout(run, asked))
     if value is None and call.purpose == "reconcile":
         return Answer("did not happen", by=call.name)
     return value if isinstance(value, Failure) else _shown(tool, value)
+
+
+def _clearing(tool: Any, call: ToolCall) -> tuple[Any, ToolCall]:
+    """What asks a tool whether a call happened, or takes it back, with the arguments it knows."""
+    clears = getattr(tool, call.purpose)
+    known = clears.spec.schema.get("properties", {})
+    arguments = {name: value for name, value in call.arguments.items() if name in known}
+    return clears, evolve(call, arguments=arguments)
 
 
 def _key(run: Run, call: ToolCall) -> str:
@@ -80,17 +90,6 @@ def _key(run: Run, call: ToolCall) -> str:
     if call.purpose == "undo":
         arguments.pop("result", None)
     return digest(run.owners.get(undone(call), run.run_id), undone(call), arguments)
-
-
-async def _value(run: Run, call: ToolCall, tool: Any, key: str, loop: Any, use: Use) -> Any:
-    """The arguments are the tool's own: it may keep or change them."""
-    try:
-        args, kwargs = tool.bind(call.arguments, key)
-    except Mismatch as mismatch:
-        return Failure("tool_error", "\n".join(mismatch.problems))
-    if getattr(tool, "wants_place", False):
-        kwargs["place"] = Place(run, call, loop)
-    return await use(tool, args, kwargs, timeout(run, call))
 
 
 def _shown(tool: Any, value: Any) -> Used | Failure:

@@ -21,8 +21,8 @@ BUSY = 30.0
 
 
 CHECKPOINT = 4000
-"""Pages of the -wal, 16 MB, after which it is moved into the file. Each time costs two fsyncs, which
-at SQLite's own 1,000 pages were a fifth of what it takes to write an event with "process"."""
+"""Pages of the -wal, 16 MB, after which it is moved into the file. Each time costs two fsyncs: with
+SQLite's own 1,000 pages a fifth of what it takes to write an event with "process"."""
 
 
 class Writing:
