@@ -10,6 +10,7 @@ from attrs import frozen
 
 from loopwright.calls import NANO
 from loopwright.errors import BadInput, LogError
+from loopwright.log.file import writable
 from loopwright.log.store import Log
 from loopwright.show import table
 from loopwright.show.plots import Plot
@@ -101,7 +102,7 @@ def opened(log: "Log | str | os.PathLike[str]") -> Log:
         return log
     if not Path(log).exists():
         raise LogError(f"there is no log {os.fspath(log)}: give the path of one, or a Log")
-    return Log(log)
+    return Log(log, read_only=not writable(log))
 
 
 def chosen(log: Log, since: Since, task: Task | str | None) -> list[str]:

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +17,7 @@ from loopwright.events import Ended, Setting, Started
 from loopwright.log.migrations import VERSION
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
+from loopwright.report import opened
 from loopwright.running import Carried
 from loopwright.tools import tool
 
@@ -135,6 +136,54 @@ def test_a_log_that_is_read_only() -> None:
         path.chmod(0o444)
         with _nobody(), pytest.raises(LogError, match=r"runs\.db is read-only: make it writable"):
             Log(path)
+
+
+def test_a_log_that_may_only_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with closing(Log(path)) as log:
+        run = Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+    kept = path.read_bytes()
+    with closing(Log(path, read_only=True)) as log:
+        assert log.run(run.run_id).output_data == "Hello."
+        assert [row["outcome"] for row in log.asked("select outcome from runs")] == ["accepted"]
+        assert log.runs()[0].run == run.run_id
+        assert [found.role for found in log.search("hello")] == ["assistant"]
+        with pytest.raises(LogError, match="was opened to be read only"):
+            log.cancel(run.run_id)
+        with pytest.raises(LogError, match="was opened to be read only"):
+            Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+    assert path.read_bytes() == kept
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_reports_read_what_may_not_be_written() -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.db"
+        with closing(Log(path)) as log:
+            Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+        path.chmod(0o444)
+        os.chmod(folder, 0o555)
+        with _nobody(), closing(opened(path)) as log:
+            assert [run.outcome for run in log.runs()] == ["accepted"]
+        os.chmod(folder, 0o755)
+
+
+def test_a_log_that_is_only_read_has_to_be_there_and_up_to_date(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="cannot be read: there is no such file"):
+        Log(tmp_path / "runs.db", read_only=True)
+    old = Path(__file__).parent / "logs" / "v2.sqlite"
+    with pytest.raises(LogError, match="of the older schema 2, and may only be read: open a copy"):
+        Log(old, read_only=True)
+
+
+def test_views_of_an_older_version_are_seen_as_they_are_now(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with closing(Log(path)) as log:
+        Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+        log.connection.execute("drop view runs")
+        log.connection.execute("create view runs as select 1 as one")
+    with closing(Log(path, read_only=True)) as log:
+        assert [row["outcome"] for row in log.asked("select outcome from runs")] == ["accepted"]
 
 
 def test_a_log_on_a_read_only_file_system(tmp_path: Path) -> None:

@@ -69,10 +69,10 @@ def destructive(function: Function) -> Function:
 
 
 def logged(path: str | None) -> "Log":
-    """The log that is there."""
-    from loopwright.log.store import Log
+    """The log that is there, to be read only if it may not be written."""
+    from loopwright.report import opened
 
-    return Log(there(path))
+    return opened(there(path))
 
 
 def there(path: str | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from loopwright.errors import LogError, RunTaken
-from loopwright.log.migrations import found, migrate
+from loopwright.log.migrations import current, found, migrate
 
 Durability = Literal["power", "process"]
 
@@ -28,9 +28,10 @@ SQLite's own 1,000 pages a fifth of what it takes to write an event with "proces
 class Writing:
     """The connection, held for one write; what SQLite says against it becomes an error of ours."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: str, connection: sqlite3.Connection, read_only: bool = False) -> None:
         self.path = path
         self.connection = connection
+        self.read_only = read_only
         self.lock = threading.Lock()
         self.process = os.getpid()
         self.file = _identity(path)
@@ -58,6 +59,8 @@ class Writing:
 
     def _same_file(self) -> None:
         """Notice a fork, and, within a tenth of a second, a file that was replaced."""
+        if self.read_only:
+            raise LogError(f"{self.path} was opened to be read only: nothing can be written to it")
         if os.getpid() != self.process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         now = time.monotonic()
@@ -95,12 +98,43 @@ def prepared(path: Path) -> None:
 def _checked(path: Path) -> None:
     if not stat.S_ISREG(path.stat().st_mode):
         raise LogError(f"{path} is no regular file: choose another path")
+    if not _may_write(path):
+        raise LogError(f"{path} is read-only: make it writable, or say Log(..., read_only=True)")
+
+
+def writable(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` may be written, and others beside it, as SQLite has to."""
+    return _may_write(Path(path)) and _may_write(Path(path).absolute().parent)
+
+
+def _may_write(path: Path) -> bool:
     effective = os.access in os.supports_effective_ids
-    if not os.access(path, os.W_OK, effective_ids=effective):
-        raise LogError(f"{path} is read-only: make it writable, or read it with sqlite3")
+    return os.access(path, os.W_OK, effective_ids=effective)
+
+
+def reading(path: str) -> sqlite3.Connection:
+    """A connection to a log that is there, which changes nothing; it sees views of this version.
+
+    Nothing is needed beside the file unless somebody has it open. Raises `LogError` if it is no
+    log, or of another schema.
+    """
+    if not Path(path).is_file():
+        raise LogError(f"{path} cannot be read: there is no such file")
+    beside = Path(f"{path}-wal").exists()
+    uri = f"{Path(path).as_uri()}?{'mode=ro' if beside else 'immutable=1'}"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+        current(connection, path)
+    except sqlite3.Error as error:
+        raise LogError(f"{path} cannot be read: {error}") from None
+    return connection
 
 
 def connected(path: str, durability: Durability) -> sqlite3.Connection:
+    """A connection to the log at `path`, which is made, or brought up to date, if need be."""
+    prepared(Path(path))
     connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
         _set_up(connection, path, durability)

@@ -26,6 +26,20 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         _view(connection)
 
 
+def current(connection: sqlite3.Connection, path: str) -> None:
+    """Have a connection that only reads see the log as it is now. Raises `LogError` if only a
+    migration could do that."""
+    version = found(connection, path)
+    if version != VERSION:
+        raise LogError(
+            f"{path} is of the older schema {version}, and may only be read: open a copy of it, "
+            "which is then brought up to date"
+        )
+    if _views(connection) != _wanted():
+        connection.execute("pragma temp_store = memory")
+        _script(connection, _text("views.sql").replace("create view", "create temp view"))
+
+
 def found(connection: sqlite3.Connection, path: str) -> int:
     """The schema version of the log. Raises `LogError` if it is no log, or a newer one."""
     version = int(connection.execute("pragma user_version").fetchone()[0])

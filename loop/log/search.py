@@ -5,6 +5,7 @@ those who never do. It can be thrown away: ``drop table said; drop table searche
 """
 
 import sqlite3
+from contextlib import AbstractContextManager
 from typing import Any
 
 from attrs import frozen
@@ -13,11 +14,12 @@ from loopwright.errors import BadInput
 from loopwright.log.migrations import transaction
 
 _TABLES = (
-    "create virtual table if not exists said using fts5("
+    "create virtual table if not exists {}said using fts5("
     "text, run unindexed, seq unindexed, role unindexed, tokenize='unicode61 remove_diacritics 2')",
-    "create table if not exists searched ("
+    "create table if not exists {}searched ("
     "run text primary key, seq integer not null) strict, without rowid",
 )
+"""In a log that may only be read they are temporary, and made anew by each process."""
 
 AT_ONCE = 100
 """Runs that are indexed in one transaction: others wait to write for milliseconds, not seconds."""
@@ -53,7 +55,7 @@ def search(log: Any, words: str, *, limit: int = 50) -> list[Found]:
     sentences only. There are at most 50 by default: two screens.
 
     Afterwards the table `said` can be asked by any SQLite, with all that its ``match`` knows.
-    Raises `BadInput` if there is no word to look for, `LogError` if the log cannot be written.
+    Raises `BadInput` if there is no word to look for, `LogError` if the file cannot be used.
 
     >>> from tempfile import TemporaryDirectory
     >>> from loopwright import Log, Loop, Task
@@ -69,20 +71,27 @@ def search(log: Any, words: str, *, limit: int = 50) -> list[Found]:
     if not any(map(str.isalnum, wanted)):
         raise BadInput(f"search({words!r}): give at least one word to look for")
     index(log)
-    with log.writing() as connection:
+    with _held(log) as connection:
         rows = connection.execute(_FIND, (wanted, limit)).fetchall()
     return [Found(*row) for row in rows]
 
 
 def index(log: Any) -> None:
     """Bring the table `said` up to what the log holds now."""
-    with log.writing() as connection, transaction(connection):
+    with _held(log) as connection, transaction(connection):
         for table in _TABLES:
-            connection.execute(table)
+            connection.execute(table.format("temp." if log.read_only else ""))
     last: str | None = ""
     while last is not None:
-        with log.writing() as connection, transaction(connection):
+        with _held(log) as connection, transaction(connection):
             last = _indexed(connection, last)
+
+
+def _held(log: Any) -> AbstractContextManager[sqlite3.Connection]:
+    held: AbstractContextManager[sqlite3.Connection] = (
+        log.reading() if log.read_only else log.writing()
+    )
+    return held
 
 
 def _indexed(connection: sqlite3.Connection, after: str) -> str | None:

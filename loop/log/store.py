@@ -4,11 +4,10 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
@@ -34,7 +33,7 @@ from loopwright.log.file import (
     Writing,
     closed,
     connected,
-    prepared,
+    reading,
 )
 from loopwright.log.group import Group
 from loopwright.log.ledger import Posting, Shortfall, enter, in_doubt, post, postings
@@ -71,7 +70,8 @@ class Log:
 
     `path` is created, readable by its owner only, if it is not there. `durability` is ``"power"``
     (an acknowledged event survives a power cut) or ``"process"`` (it survives ``kill -9``, and is
-    faster). One log object may serve many runs, event loops and threads of one process.
+    faster). One log object may serve many runs, event loops and threads of one process. With
+    `read_only` the file has to be there and stays as it is, and what writes is a `LogError`.
 
     Raises `LogError` if the file is no log, is read-only, or is of a newer schema.
 
@@ -83,17 +83,23 @@ class Log:
     []
     """
 
-    def __init__(self, path: str | os.PathLike[str], durability: Durability = "power") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        durability: Durability = "power",
+        *,
+        read_only: bool = False,
+    ) -> None:
         if durability not in SYNCHRONOUS:
             raise BadInput(f"durability={durability!r}: say 'power' or 'process'")
         if str(path) == ":memory:":
             raise BadInput("a log is a file: to keep nothing, give the loop no log at all")
         self.path = os.path.abspath(path)
         self.durability = durability
+        self.read_only = read_only
         self.redaction = Redaction()
-        prepared(Path(self.path))
-        self.connection = connected(self.path, durability)
-        self._writing = Writing(self.path, self.connection)
+        self.connection = reading(self.path) if read_only else connected(self.path, durability)
+        self._writing = Writing(self.path, self.connection, read_only)
         weakref.finalize(self, closed, self.connection, os.getpid())
         self.group = Group(self._commit)
 
@@ -168,6 +174,12 @@ class Log:
                 return events, rows, parts
         clean = [revive(type(e), self.redaction.clean(plain(e))) for e in events]
         return clean, *row.written(run, seq, clean)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, held for what changes nothing in the file."""
+        with self._writing.lock:
+            yield self.connection
 
     def writing(self) -> Writing:
         """The connection, held for one write: ``with log.writing() as connection:``."""
@@ -273,11 +285,11 @@ class Log:
         """Make the totals of the runs that have ended or wait; how many these were.
 
         Views tell the same with and without, but of a large log they do so much faster then. It is
-        done by itself by all that reads many runs, such as `db`.
+        done by itself by all that reads many runs, such as `db`, but for a log that is read only.
         """
         from loopwright.log.totals import sum_up
 
-        return sum_up(self._writing)
+        return 0 if self.read_only else sum_up(self._writing)
 
     def holder(self, run: str) -> str:
         """Which process has started or resumed the run last: its host and number."""

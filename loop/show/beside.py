@@ -7,7 +7,7 @@ from pathlib import Path
 from loopwright.ceiling import window
 from loopwright.errors import LogError
 from loopwright.events import Ceiling
-from loopwright.log.store import Log
+from loopwright.report import opened
 from loopwright.run import Run
 
 MOST = 20
@@ -20,7 +20,7 @@ def children(run: Run) -> list[Run]:
     """The runs that tools of this one began, in order, if a log has them."""
     if not run.kept or not Path(run.kept).exists():
         return []
-    with suppress(LogError), closing(Log(run.kept)) as log:
+    with suppress(LogError), closing(opened(run.kept)) as log:
         return [log.run(one.run) for one in reversed(log.runs(parent=run.run_id, limit=MOST))]
     return []
 
