@@ -24,10 +24,14 @@ _TABLES = (
 AT_ONCE = 100
 """Runs that are indexed in one transaction: others wait to write for milliseconds, not seconds."""
 
+# Of a run that rests the totals say how far it has come.
 _BEHIND = """
-select s.run, coalesce(d.seq, 0) as done, (select max(seq) from events where run = s.run) as newest
-from events s left join searched d on d.run = s.run
-where s.type = 'Started' and s.run > ? and newest > done order by s.run limit ?
+select n.run, coalesce(d.seq, 0) as done, n.newest from (
+  select run, coalesce(base_seq, 0) + events as newest from run_totals
+  union all
+  select run, (select max(seq) from events e where e.run = u.run) from unsummed u
+) n left join searched d on d.run = n.run
+where n.run > ? and n.newest > done order by n.run limit ?
 """
 _SAY = "insert into said select text, run, seq, role from messages where run = ? and seq > ?"
 _DONE = "insert into searched values (?, ?) on conflict do update set seq = excluded.seq"
