@@ -5,7 +5,8 @@ import sqlite3
 import stat
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -122,28 +123,30 @@ def reading(path: str) -> sqlite3.Connection:
         raise LogError(f"{path} cannot be read: there is no such file")
     beside = Path(f"{path}-wal").exists()
     uri = f"{Path(path).as_uri()}?{'mode=ro' if beside else 'immutable=1'}"
-    try:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
-        )
-        current(connection, path)
-    except sqlite3.Error as error:
-        raise LogError(f"{path} cannot be read: {error}") from None
-    return connection
+    return _opened(uri, path, lambda connection: current(connection, path))
 
 
 def connected(path: str, durability: Durability) -> sqlite3.Connection:
     """A connection to the log at `path`, which is made, or brought up to date, if need be."""
     prepared(Path(path))
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    try:
-        _set_up(connection, path, durability)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise LogError(f"{path} cannot be opened as a log: {error}; it was not changed") from None
-    except BaseException:
-        connection.close()
-        raise
+    where = Path(path).as_uri()
+    return _opened(where, path, lambda connection: _set_up(connection, path, durability))
+
+
+def _opened(
+    uri: str, path: str, set_up: Callable[[sqlite3.Connection], None]
+) -> sqlite3.Connection:
+    with ExitStack() as stack:
+        try:
+            connection = sqlite3.connect(
+                uri, timeout=BUSY, isolation_level=None, uri=True, check_same_thread=False
+            )
+            stack.callback(connection.close)
+            set_up(connection)
+        except sqlite3.DatabaseError as error:
+            said = f"{path} cannot be opened as a log: {error}; it was not changed"
+            raise LogError(said) from None
+        stack.pop_all()
     return connection
 
 
