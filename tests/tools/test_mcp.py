@@ -232,7 +232,8 @@ def over_http(server: MCPServer) -> Iterator[str]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()  # who comes before the server is ready waits for it
-    config = uvicorn.Config(server.streamable_http_app(), log_level="critical")
+    app = server.streamable_http_app()
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
     serving = uvicorn.Server(config)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
     thread.start()
