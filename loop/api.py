@@ -97,7 +97,6 @@ class Loop:
         self.houses: WeakKeyDictionary[Task, House] = WeakKeyDictionary()
         self.providers = named
         self.log = log if isinstance(log, Log | None) else Log(log, durability)
-        self.kept = Kept(self.log) if self.log else None
         self.house = self._built(self.policies)
         self.ask = ask
         self.watch = _watch(watch)
@@ -389,8 +388,8 @@ class Loop:
     def _port(self) -> Port:
         port: Port = Live(self.providers, self.ask, self.watch)
         port.loop = self
-        if self.kept:
-            port = KeptResults(port, self.kept)
+        if self.log:
+            port = KeptResults(port, Kept(self.log))
         for wrap in self.ports:
             port = wrap.port(port, self.log)
         if self.log:

@@ -15,7 +15,7 @@ from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
 from loopwright.outcome import Outcome
-from loopwright.policy import Policy
+from loopwright.policy import UNTOLD, Policy
 from loopwright.run import Run
 
 unlimited = inf
@@ -101,11 +101,9 @@ class Budget(Policy):
     per: str = field(default="", kw_only=True)
     shared: str = field(default="", kw_only=True, alias="name")
 
-    _watched: Any = field(init=False, repr=False, eq=False)
-    """The limits that are held, each by what tells whether it would be passed."""
+    _watched: Any = field(default=None, init=False, repr=False, eq=False, metadata=UNTOLD)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_watched", (_held(self, _STOPPING), _held(self, _REFUSING)))
         if self.per or self.shared:
             _check_ceiling(self)
         if self.unpriced not in (None, "refuse", "allow"):
@@ -129,7 +127,7 @@ class Budget(Policy):
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "call":
             return None
-        stopping, refusing = self._watched
+        stopping, refusing = self._watched or _watched(self)
         for past in stopping:
             if over := past(self, run):
                 return Stop(over, Outcome.exhausted)
@@ -159,7 +157,9 @@ def _over_count(budget: Budget, run: Run) -> str | None:
             "steps", budget.steps, run.step, 1
         )
     if isinstance(call, ToolCall):
-        return _past("tool calls", budget.tool_calls, spent.tool_calls, 1)
+        return _past("tool calls", budget.tool_calls, spent.tool_calls, 1) or _past(
+            "steps", budget.steps, run.step, 1
+        )
     return None
 
 
@@ -223,6 +223,13 @@ _STOPPING: Mapping[Past, tuple[str, ...]] = {
     _unpriced: ("unpriced",),
 }
 _REFUSING: Mapping[Past, tuple[str, ...]] = {_over_tokens: ("tokens",), _over_money: ("usd",)}
+
+
+def _watched(budget: Budget) -> tuple[tuple[Past, ...], tuple[Past, ...]]:
+    """What stops a run and what refuses a call, of the limits that are held; found out once."""
+    watched = (_held(budget, _STOPPING), _held(budget, _REFUSING))
+    object.__setattr__(budget, "_watched", watched)
+    return watched
 
 
 def _held(budget: Budget, watched: Mapping[Past, tuple[str, ...]]) -> tuple[Past, ...]:

@@ -170,7 +170,7 @@ def _forked(run: Run, event: Started) -> None:
     known = {one.call: (due[one.call], one) for one in event.facts if one.call in due}
     facts = {**run.facts, **known}
     doubtful = {**run.doubtful, **dict.fromkeys(event.doubts, run.seq)}
-    by = [one.run for one in run.events if isinstance(one, Started)][-2]
+    by = _by(run, event)
     theirs = dict.fromkeys(event.doubts, event.base) | dict.fromkeys(under_way, by)
     put(
         run,
@@ -191,6 +191,14 @@ def _forked(run: Run, event: Started) -> None:
     )
     if event.setting.model != run.model:
         moved(run, event.setting.model)
+
+
+def _by(run: Run, fork: Started) -> str:
+    """The run that went on last before the fork began."""
+    begun = [one.run for one in run.events if isinstance(one, Started)]
+    if len(begun) < 2:
+        raise LogError(f"the run {fork.run} is a fork of {fork.base}, whose events are not here")
+    return begun[-2]
 
 
 def _changes(old: Setting, new: Setting) -> tuple[str, ...]:

@@ -21,6 +21,9 @@ from loopwright.errors import BadInput
 from loopwright.outcome import Outcome
 from loopwright.run import Run
 
+UNTOLD: Mapping[str, Any] = {"untold": True}
+"""Metadata of a field that is none of a policy's `parameters`."""
+
 
 class Policy:
     """Looks at the run, and may have an opinion.
@@ -56,7 +59,8 @@ class Policy:
         kind: Any = type(self)
         if not attrs.has(kind):
             return {}
-        return {f.name: _shown(getattr(self, f.name)) for f in attrs.fields(kind) if f.init}
+        told = [f.name for f in attrs.fields(kind) if not f.metadata.get("untold")]
+        return {name: _shown(getattr(self, name)) for name in told}
 
     def __str__(self) -> str:
         said = ", ".join(f"{k}={v}" for k, v in self.parameters.items() if v not in (None, (), ""))

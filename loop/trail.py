@@ -29,7 +29,9 @@ class Trail(Sequence[Item], Generic[Item]):
     def push(self, item: Item) -> "Trail[Item]":
         """The trail with one more item; this one stays as it is."""
         items, length = self._items, self._length
-        if len(items) == length:
+        if not length:  # an empty one may be the default that all runs share
+            items = [item]
+        elif len(items) == length:
             items.append(item)
         elif items[length] is not item:
             items = [*items[:length], item]

@@ -117,7 +117,9 @@ def test_data_survives_json_sqlite_and_back(value: Any) -> None:
     parts: dict[str, str] = {}
     stored = encode(value, parts)
     connection = sqlite3.connect(":memory:")
-    (kept, valid) = connection.execute("select ?1, json_valid(?1)", (stored,)).fetchone()
+    (kept, valid) = connection.execute(
+        "select :stored, json_valid(:stored)", {"stored": stored}
+    ).fetchone()
     connection.close()
     assert valid
     assert decode(kept, parts.__getitem__) == value

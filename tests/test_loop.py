@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import copy
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -488,6 +490,39 @@ def test_a_retry_does_not_sleep_past_the_limit() -> None:
     assert run.outcome is Outcome.exhausted
     assert run.why.startswith("sleeping 100 s would pass the limit of 5 s")
     assert run.seconds < 5
+
+
+@pytest.mark.parametrize(("steps", "called"), [(1, 0), (2, 1), (3, 1)])
+def test_a_step_of_tool_calls_is_a_step(steps: int, called: int) -> None:
+    model = Scripted(lambda request: ToolCall("1", "weather", {"city": "Paris"}))
+    run = Loop(model, policies=[Budget(steps=steps)]).run_now(Task("x", tools=[weather]))
+    assert run.outcome is Outcome.exhausted
+    assert run.why == f"the limit of {steps} steps would be passed: {steps} used, 1 more asked"
+    assert (run.step, run.spent.tool_calls) == (steps, called)
+
+
+def test_what_a_loop_keeps_stands_in_its_log(log: Log, tmp_path: Path) -> None:
+    """Also where another log is given to a loop that is there, as the command line does."""
+    calls: list[str] = []
+
+    @tool(effect="read", cache_seconds=60)
+    def look(city: str) -> str:
+        """Look."""
+        calls.append(city)
+        return "rain"
+
+    def model(request: Request) -> object:
+        return ToolCall("1", "look", {"city": "Paris"}) if len(request.messages) == 1 else "Rain."
+
+    task = Task("x", tools=[look])
+    loop = Loop(Scripted(model), log=tmp_path / "own.db")
+    loop.run_now(task)
+    other = copy.copy(loop)
+    other.log = log
+    other.run_now(task)
+    other.run_now(task)
+    assert calls == ["Paris", "Paris"]
+    assert log.asked("select count(*) as kept from kept") == [{"kept": 1}]
 
 
 def test_without_a_retry_a_failing_call_is_made_once() -> None:

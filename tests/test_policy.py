@@ -1,7 +1,7 @@
 """The one rule of policies, as laws."""
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,3 +134,19 @@ def test_a_list_is_limited_member_by_member() -> None:
         shared.when(lambda run: True)
     never = Policies([lambda run: Stop("no")]).when(lambda run: False)
     assert Loop(Scripted(["ok"]), policies=[never]).run_now(Task("x")).output == "ok"
+
+
+def test_a_budget_that_is_subclassed_holds_and_tells_what_it_was_made_with() -> None:
+    @frozen(str=False)
+    class Small(Budget):
+        label: str = field(default="", kw_only=True)
+        half: int = field(init=False, default=2)
+
+        def __attrs_post_init__(self) -> None:
+            assert self.label
+
+    small = Small(steps=1, label="a few")
+    run = Loop(Scripted(["No."]), policies=[small, Budget(model_calls=0)]).run_now(Task("x"))
+    assert run.why.startswith("the limit of 0 model calls")
+    assert (small.parameters["label"], small.parameters["half"]) == ("a few", 2)
+    assert "_watched" not in small.parameters

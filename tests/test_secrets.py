@@ -4,7 +4,7 @@ import base64
 import json
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +307,24 @@ def test_what_is_masked_is_suspected(data: st.DataObject) -> None:
     found = Redaction({})
     if found.masked(text) != text:
         assert found.suspects(encode(text)) or found.suspects(text)
+
+
+@pytest.mark.parametrize("write", [str.lower, str.upper, str.title, str])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("apiKey", "api_key", "api-key", "accessKey", "access_key", "authToken", "refreshToken"),
+        *("sessionToken", "access_token", "accessToken", "client_secret", "private_token"),
+        *("Authorization", "Ocp-Apim-Subscription-Key", "Cookie"),
+    ],
+)
+def test_names_of_secrets_are_known_however_they_are_written(
+    name: str, write: Callable[[str], str]
+) -> None:
+    text = f"{write(name)}: a=0123456789abcdef0123456789"
+    found = Redaction({})
+    assert found.masked(text) != text
+    assert found.suspects(encode(text))
 
 
 ORDINARY = [

@@ -19,3 +19,10 @@ def test_every_branch_keeps_what_it_saw(pushes: list[tuple[int, int]]) -> None:
         assert trail == Trail(items)
         assert all(list(trail.until(n)) == items[:n] for n in range(len(items) + 2))
         assert [trail[i] for i in range(-len(items), 0)] == items
+
+
+def test_an_empty_trail_is_never_written_to() -> None:
+    """Many runs begin with the same one, maybe in several threads."""
+    empty: Trail[int] = Trail()
+    assert list(empty.push(1)) == [1]
+    assert empty._items == []

@@ -8,7 +8,7 @@ from loopwright.errors import RunTaken
 from loopwright.events import Declined, Ended, Event, Intended, Returned
 from loopwright.log.ledger import Shortfall, postings
 from loopwright.log.store import Entry, Log
-from loopwright.port import Performance, Port, Through, given
+from loopwright.port import Performance, Port, Through
 from loopwright.run import Run
 
 
@@ -32,13 +32,20 @@ class Recorded(Through):
         return after if short is None else await self.record(run, _declined(events, short))
 
     def perform(self, run: Run, call: Call) -> Performance:
+        """What a call comes to. It is looked up only when its turn has come: until then somebody
+        may have answered."""
+        if isinstance(call, Question) or run.facts:
+            return self._looked_up(run, call)
+        return self.inner.perform(run, call)
+
+    async def _looked_up(self, run: Run, call: Call) -> Event:
         """A question may have been answered in the log meanwhile; what is not is asked. What the
         run has from the one that it forked from is not done again."""
         if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
-            return given(Returned(self.now(), call.id, answer))
-        if run.facts and (fact := run.fact(call)):
-            return given(Returned(self.now(), call.id, fact, cached=True))
-        return self.inner.perform(run, call)
+            return Returned(self.now(), call.id, answer)
+        if fact := run.fact(call):
+            return Returned(self.now(), call.id, fact, cached=True)
+        return await self.inner.perform(run, call)
 
     def _taken(self, run: Run, event: Event) -> str:
         there = self.log.events(run.run_id)[run.seq]

@@ -66,8 +66,11 @@ _AT_PLACES = re.compile(
 and what is called or indexed is code."""
 
 _CAPITAL = re.compile(
-    r"[AJKT](?:(?<=A)(?:Iza|KIA|SIA|BSK)|(?<=eyJ)|(?<=J)QQJ99|(?<=[is]K)ey|(?<=[hns]T)oken)"
+    r"[ACJKT](?:(?<=A)(?:Iza|KIA|SIA|BSK|UTHORIZATION)|(?<=C)OOKIE|(?<=eyJ)|(?<=J)QQJ99"
+    r"|(?<=[iIsS]K)(?:ey|EY)|(?<=[hnsHNS]T)(?:oken|OKEN))"
 ).search
+_KEY = re.compile(r"key(?<=[is]key)").search
+_TOKEN = re.compile(r"token(?<=[hns]token)").search
 _DASH = re.compile(
     rf"-(?:(?<=[a-zX]-)(?={_BODY}{{10}})(?:(?<=sk-)|(?<=xai-)|(?<=plx-)|(?<=api-)|(?<=vly-)"
     r"|(?<=app-)|(?<=SPX-)|(?<=ypi-)|(?<=pa-)|(?<=fc-)|(?<=xox[a-z]-)|(?<=gl[a-z]{2}-)"
@@ -126,7 +129,8 @@ class Redaction:
             or "ookie" in text
             or "uthorization" in text
             or "dapi" in text
-            or "pikey" in text
+            or _KEY(text) is not None
+            or _TOKEN(text) is not None
             or _CAPITAL(text) is not None
             or _DASH(text) is not None
             or _LOW(text) is not None

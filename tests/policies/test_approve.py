@@ -1,5 +1,6 @@
 """`Approve`: no call gets through on an approval that was not for it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright import BadInput, Log, Loop, Outcome, Run, Task
-from loopwright.calls import Answer, ModelCall, Question, Reply, ToolCall
+from loopwright.calls import Answer, ModelCall, Question, Reply, Request, ToolCall
 from loopwright.decisions import Amend, Ask, Decision, Refuse
 from loopwright.events import Decided, Event, Intended, Returned, Setting
 from loopwright.fold import blank
@@ -174,3 +175,34 @@ def test_what_cannot_be(expires: Any) -> None:
 
 def test_a_model_call_is_no_tool_call() -> None:
     assert POLICY.decide(seen([]).but(call=ModelCall("m1", "m:m"))) is None
+
+
+def test_what_is_denied_while_another_question_is_asked_is_not_done(tmp_path: Path) -> None:
+    """Each question is looked up when its turn has come: a colleague may have been quicker."""
+    done: list[str] = []
+
+    @tool(effect="unsafe")
+    async def order(article: str) -> str:
+        """Order it."""
+        done.append(article)
+        return f"ordered {article}"
+
+    def model(request: Request) -> Any:
+        wishes = [ToolCall(str(i), "order", {"article": a}) for i, a in enumerate(["tea", "gold"])]
+        return wishes if len(request.messages) == 1 else "Done."
+
+    task, policies = Task("Order.", tools=[order]), [Approve("order")]
+    log = Log(tmp_path / "runs.db")
+    run = Loop(Scripted(model), policies=policies, log=log).run_now(task)
+    _, gold = log.questions(run.run_id)
+    asked: list[str] = []
+
+    def ask(question: Question, run: Run) -> str:
+        asked.append(question.id)
+        log.answer(run.run_id, "deny", by="a colleague", question=gold.id)
+        return "approve"
+
+    Loop(Scripted(model), policies=policies, log=log, ask=ask).resume_now(run.run_id, task)
+    log.close()
+    assert gold.id not in asked
+    assert done == ["tea"]
