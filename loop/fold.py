@@ -105,16 +105,14 @@ def fold(run: Run, *events: Event) -> Run:
     All is folded into one copy, which nobody else has seen yet: `put` changes it in place.
     """
     draft = run.but()
+    held = draft.__dict__
     for event in events:
-        time, past = event.time, event.time - draft.time
-        works = past > 0.0 and not _rested(draft, event)
-        put(
-            draft,
-            events=draft.events.push(event),
-            seconds=draft.seconds + past if works else draft.seconds,
-        )
+        past = event.time - draft.time
+        if past > 0.0 and not _rested(draft, event):
+            held["seconds"] = draft.seconds + past
+        held["events"] = draft.events.push(event)
         _FOLDS[type(event)](draft, event)
-        put(draft, time=time)
+        held["time"] = event.time
     return draft
 
 

@@ -111,7 +111,7 @@ async def _rung(
 
 
 async def _waited(name: str, working: "asyncio.Future[Any]", seconds: float) -> Any:
-    """The same for work that does not ring by itself."""
+    """What work gives that does not ring by itself; see `_outcome`."""
     bell = _Bell(asyncio.get_running_loop(), seconds)
     working.add_done_callback(bell.ring)
     return await _outcome(name, working, bell)

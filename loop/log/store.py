@@ -188,8 +188,9 @@ class Log:
     def _commit(self, batch: Sequence[Entry]) -> list[Shortfall | None]:
         """Write all of `batch` in one transaction; what was not, since a ceiling forbids it."""
         with self._writing as connection:
-            if len(batch) == 1 and len(batch[0].rows) == 1 and not any(batch[0][1:]):
-                connection.execute(_EVENT, batch[0].rows[0])
+            rows, parts, posted = batch[0]
+            if len(batch) == 1 and len(rows) == 1 and not parts and not posted:
+                connection.execute(_EVENT, rows[0])
                 return [None]
             with transaction(connection):
                 if not any(entry.posted for entry in batch):
