@@ -61,7 +61,7 @@ class Writing:
     def _same_file(self) -> None:
         """Notice a fork, and, within a tenth of a second, a file that was replaced."""
         if self.read_only:
-            raise LogError(f"{self.path} was opened to be read only: nothing can be written to it")
+            raise LogError(f"{self.path} was opened to be read only: to write, open it without that")
         if os.getpid() != self.process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         now = time.monotonic()
