@@ -61,7 +61,8 @@ class Writing:
     def _same_file(self) -> None:
         """Notice a fork, and, within a tenth of a second, a file that was replaced."""
         if self.read_only:
-            raise LogError(f"{self.path} was opened to be read only: to write, open it without that")
+            hint = "make it writable, and open it without read_only"
+            raise LogError(f"{self.path} was opened to be read only: {hint}")
         if os.getpid() != self.process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         now = time.monotonic()
