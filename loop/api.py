@@ -26,7 +26,7 @@ from loopwright.house import House
 from loopwright.lint import Forecast, lint
 from loopwright.live import Live
 from loopwright.log.file import Durability
-from loopwright.log.kept import Kept, KeptResults
+from loopwright.log.kept import KeptResults
 from loopwright.log.recorded import Recorded
 from loopwright.log.store import Log
 from loopwright.loop import loop
@@ -389,7 +389,7 @@ class Loop:
         port: Port = Live(self.providers, self.ask, self.watch)
         port.loop = self
         if self.log:
-            port = KeptResults(port, Kept(self.log))
+            port = KeptResults(port, self.log)
         for wrap in self.ports:
             port = wrap.port(port, self.log)
         if self.log:

@@ -153,7 +153,18 @@ def test_a_log_that_may_only_be_read(tmp_path: Path) -> None:
         with pytest.raises(LogError, match="was opened to be read only"):
             Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
     assert path.read_bytes() == kept
-    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_what_others_write_meanwhile_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    Log(path).close()
+    with closing(Log(path, read_only=True)) as reading, closing(Log(path)) as log:
+        assert reading.ids() == []
+        for _ in range(3):
+            run = Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+            log.connection.execute("pragma wal_checkpoint(truncate)")
+            assert reading.run(run.run_id).output_data == "Hello."
+        assert len(reading.ids()) == 3
 
 
 def test_reports_read_what_may_not_be_written() -> None:

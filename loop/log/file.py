@@ -117,13 +117,14 @@ def _may_write(path: Path) -> bool:
 def reading(path: str) -> sqlite3.Connection:
     """A connection to a log that is there, which changes nothing; it sees views of this version.
 
-    Nothing is needed beside the file unless somebody has it open. Raises `LogError` if it is no
-    log, or of another schema.
+    Where nothing can be written beside the file, and nobody has it open, it is read as what does
+    not change: what others write from then on is seen when it is opened again. Raises `LogError` if
+    it is no log, or of another schema.
     """
     if not Path(path).is_file():
         raise LogError(f"{path} cannot be read: there is no such file")
-    beside = Path(f"{path}-wal").exists()
-    uri = f"{Path(path).as_uri()}?{'mode=ro' if beside else 'immutable=1'}"
+    shared = Path(f"{path}-wal").exists() or _may_write(Path(path).parent)
+    uri = f"{Path(path).as_uri()}?{'mode=ro' if shared else 'immutable=1'}"
     return _opened(uri, path, lambda connection: current(connection, path))
 
 

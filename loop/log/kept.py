@@ -53,9 +53,9 @@ class KeptResults(Through):
     The same is a call to the same tool, with the same schema, with the same arguments.
     """
 
-    def __init__(self, inner: Port, kept: Kept) -> None:
+    def __init__(self, inner: Port, log: "Log") -> None:
         super().__init__(inner)
-        self.kept = kept
+        self.kept = Kept(log)
 
     def perform(self, run: Run, call: Call) -> Performance:
         seconds = _seconds(run, call)
