@@ -262,6 +262,9 @@ class Tape(Port):
 
 # --------------------------------------------------------------------------------- as pytest files
 
+_IMPORT = "from loopwright.regression import Recording"
+"""By this line a test is known as one that was saved here."""
+
 _TEST = '''\
 """Run {run} of {title}, as it went on {day}. Nothing is called.
 
@@ -329,13 +332,22 @@ def _anywhere(event: Event) -> Event:
 def save_test(log: Log, run_id: str, path: str | os.PathLike[str], *, app: str) -> tuple[Path, ...]:
     """Write the test to `path`, and a long recording to a file beside it; which files these are.
 
-    Over 100,000 characters are long: that is what an editor opens at once.
+    Over 100,000 characters are long: that is what an editor opens at once. What was saved so before
+    is replaced. Raises `BadInput` where anything else is, and for what `export_test` refuses.
     """
     test, text = Path(path), recorded(log, run_id)
+    before = test.read_text(encoding="utf-8", errors="replace") if test.is_file() else ""
+    _ours(test, _IMPORT in before)
     if len(text) <= INSIDE:
         test.write_text(export_test(log, run_id, app=app), encoding="utf-8")
         return (test,)
     data = test.with_suffix(".jsonl")
+    _ours(data, repr(data.name) in before)
     data.write_text(text, encoding="utf-8")
     test.write_text(export_test(log, run_id, app=app, beside=data.name), encoding="utf-8")
     return test, data
+
+
+def _ours(path: Path, ours: bool) -> None:
+    if path.exists() and not ours:
+        raise BadInput(f"{path} is there already, and is no test of a run: choose another name")

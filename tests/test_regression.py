@@ -398,6 +398,15 @@ def test_a_long_recording_stands_beside_the_test(log: Log, tmp_path: Path) -> No
     assert save_test(log, loop.run_now(task).run_id, path, app="mine.py") == (path,)
 
 
+def test_no_recording_is_put_over_other_data(log: Log, tmp_path: Path) -> None:
+    run = Loop(Scripted(["x" * 100_001]), log=log).run_now(Task("Write."))
+    data = tmp_path / "test_long.jsonl"
+    data.write_text("mine")
+    with pytest.raises(BadInput, match=r"test_long\.jsonl is there already, and is no test"):
+        save_test(log, run.run_id, tmp_path / "test_long.py", app="mine.py")
+    assert data.read_text() == "mine"
+
+
 def test_apps_are_found_and_what_is_wrong_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
+from loopwright.log.file import spared
+
 NARROWEST = 12
 """Columns to which a wide one is shortened at most: less says nothing."""
 
@@ -177,6 +179,7 @@ def saved(text: str, path: str) -> None:
     if path == "-":
         click.echo(text, nl=not text.endswith("\n"))
         return
+    spared(path)
     try:
         file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     except OSError as error:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
-from loopwright.errors import LogError, RunTaken
+from loopwright.errors import BadInput, LogError, RunTaken
 from loopwright.log.migrations import current, found, migrate
 
 Durability = Literal["power", "process"]
@@ -102,6 +102,24 @@ def _checked(path: Path) -> None:
         raise LogError(f"{path} is no regular file: choose another path")
     if not _may_write(path):
         raise LogError(f"{path} is read-only: make it writable, or say Log(..., read_only=True)")
+
+
+_PARTS = ("", "-wal", "-shm", "-journal")
+"""What SQLite puts behind the name of a database for the files that belong to it."""
+
+
+def spared(path: str | os.PathLike[str]) -> None:
+    """Raises `BadInput` if a database, or a part of one, is at `path`: no text is put over it."""
+    if any(_is_database(Path(str(path).removesuffix(part))) for part in _PARTS):
+        raise BadInput(f"{path} is a database, or a part of one: choose another path")
+
+
+def _is_database(path: Path) -> bool:
+    if not path.is_file():  # to read from a pipe would wait
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+    return False
 
 
 def writable(path: str | os.PathLike[str]) -> bool:

@@ -132,7 +132,16 @@ def test_a_test_is_written(typed: Typed, waiting: str) -> None:
     compile(text, "test_clerk.py", "exec")
     assert data(typed("export-test", waiting, "--app", "clerk.py", "--json"))["test"] == text
     typed("export-test", waiting, "--app", "clerk.py", "--save", "test_clerk.py")
+    typed("export-test", waiting, "--app", "clerk.py", "--save", "test_clerk.py")
     assert Path("test_clerk.py").read_text() == text
+
+
+def test_a_test_is_written_over_nothing_else(typed: Typed, waiting: str, log: Log) -> None:
+    for path in (Path("clerk.py"), Path(log.path)):
+        before = path.read_bytes()
+        words = ("export-test", waiting, "--app", "clerk.py", "--save", str(path))
+        assert "is no test of a run: choose another name" in typed(*words, status=2).stderr
+        assert path.read_bytes() == before
 
 
 def test_an_exported_test_passes_and_notices_a_change(

@@ -102,6 +102,18 @@ def test_the_page_is_written_for_its_owner_only(typed: Typed, done: str, tmp_pat
     assert "cannot be written" in typed("show", done, "--save", "no/such/x", status=2).stderr
 
 
+@pytest.mark.parametrize("part", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("words", ["show last", "board", "export", "datasette-metadata"])
+def test_nothing_is_saved_over_a_log(
+    typed: Typed, done: str, log: Log, words: str, part: str
+) -> None:
+    path = f"{log.path}{part}"
+    said = typed(*words.split(), "--save", path, status=2).stderr
+    assert "is a database, or a part of one: choose another path" in said
+    assert "findings 0" in typed("check").stdout
+    assert done in typed("runs").stdout
+
+
 # ----------------------------------------------------------------------------------- search, diff
 
 
