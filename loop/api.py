@@ -6,50 +6,42 @@ import os
 import socket
 from collections.abc import (
     AsyncGenerator,
-    Callable,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import aclosing, suppress
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from loopwright import forks, models
 from loopwright.calls import Answer, Delta
-from loopwright.codec import nameable, plain
-from loopwright.errors import BadInput, LogError
+from loopwright.codec import canonical, nameable, plain
+from loopwright.errors import BadInput, LogError, RunTaken, in_words
 from loopwright.events import Ended, Event, Resumed, Setting, Started, Unwinding
 from loopwright.fold import blank, fold
+from loopwright.given import function
 from loopwright.house import House
 from loopwright.lint import Forecast, lint
 from loopwright.live import Live
 from loopwright.log.file import Durability
 from loopwright.log.kept import KeptResults
 from loopwright.log.recorded import Recorded
+from loopwright.log.redaction import MASK
 from loopwright.log.store import Log
 from loopwright.loop import loop
+from loopwright.many import Inputs, Progress, each_of, many
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.outcome import Outcome
+from loopwright.outfit import Watch, Wrap, kept, named, watching, wraps
 from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
 from loopwright.running import Carried, finished, goes_on, last, only
-from loopwright.task import Task
-
-Result = TypeVar("Result")
-Watch = Callable[[Run, Event | Delta], object]
-
-
-class Wrap(Protocol):
-    """Something that wraps the port through which calls go, such as `CacheReplies`."""
-
-    def port(self, inner: Port, log: Log | None) -> Port:
-        """The port around `inner`; `log` is the loop's, if it has one."""
-        ...
-
+from loopwright.task import Task, a_task
 
 _HOST = socket.gethostname()
 
@@ -63,10 +55,11 @@ class Loop:
     `ask` answers questions to a person while the run goes on; without it such a run waits.
     `watch` is called with the run and each event, and with each `Delta` while a model speaks;
     ``watch=True`` shows the progress in the terminal or the notebook. `durability` is that of the
-    `Log`. `ports` wrap the port through which calls go, the first one innermost. With
-    `strict` a run in which `lint` finds an error is refused before it begins.
+    `Log`. `ports` are objects with ``port(inner, log)``, such as `CacheReplies`, that wrap the port
+    through which calls go, the first one innermost. With `strict` a run in which `lint` finds an
+    error is refused before it begins.
 
-    Raises `BadInput` for a model, a provider or a policy that cannot work, `LogError` for a log.
+    Raises `BadInput` for an argument that cannot work, `LogError` for a log.
 
     >>> from loopwright.models import Scripted
     >>> Loop(Scripted(["Hello Ada."])).run_now(Task("Greet {name}."), name="Ada").output
@@ -86,21 +79,20 @@ class Loop:
         ports: Sequence[Wrap] = (),
         strict: bool = False,
     ) -> None:
-        named = {provider.name: provider for provider in providers}
+        self.providers = named(providers)
         if not isinstance(model, str):
             if isinstance(model, type) or not hasattr(model, "reply"):
                 raise BadInput(f"{model!r} is no model: say 'provider:model', or give a provider")
-            named[model.name] = model
+            self.providers[model.name] = model
             model = f"{model.name}:{model.name}"
         self.model = model
         self.policies = flat(policies)
         self.houses: WeakKeyDictionary[Task, House] = WeakKeyDictionary()
-        self.providers = named
-        self.log = log if isinstance(log, Log | None) else Log(log, durability)
+        self.log = kept(log, durability)
         self.house = self._built(self.policies)
-        self.ask = ask
-        self.watch = _watch(watch)
-        self.ports = tuple(ports)
+        self.ask = function("ask", ask, "a function of the question and the run")
+        self.watch = watching(watch)
+        self.ports = wraps(ports)
         self.strict = strict
         for name in (model, *switched_to(self.policies)):
             self._checked(name)
@@ -134,9 +126,14 @@ class Loop:
         For ids that follow from something else, so that nothing is done twice; `parent` is the run
         that this one belongs to. If the log has a run `base`, it is begun as a fork of that one, at
         its end: what was done there is not done again.
+
+        Raises `BadInput` if the run of this id was begun with other inputs, or for another task;
+        one with a `parent` is what the call of that run has made it.
         """
         nameable(run_id, "run")
         if self.log and self.log.has(run_id):
+            if not parent:
+                _check_same(self.log.run(run_id), a_task(task), inputs)
             return await self.resume(run_id, task)
         if self.log and base and self.log.has(base):
             shared = forks.shared(self.log, base, task, self.log.run(base).step)
@@ -146,12 +143,15 @@ class Loop:
     def _begun(
         self, task: Task, inputs: Mapping[str, Any], run_id: str, parent: str, port: Port
     ) -> AsyncGenerator[Run, None]:
-        if self.strict:
-            self.lint(task, **inputs).check()
+        self._check_strictly(task, inputs)
         house = self._house(task)
         event = self._started(task, inputs, house, port, run_id, parent)
         run = blank(run_id, task).but(kept=self.log.path if self.log else "")
         return self._carried(run, house.policies, port, event)
+
+    def _check_strictly(self, task: Task, inputs: Inputs) -> None:
+        if self.strict:
+            self.lint(task, **inputs).check()
 
     def lint(self, task: Task, /, **inputs: Any) -> Forecast:
         """What `task` may cost at most, and what is wrong with the policies, without running it.
@@ -196,8 +196,8 @@ class Loop:
 
     def resumed_steps(self, run_id: str, task: Task) -> AsyncGenerator[Run, None]:
         """`resume`, step by step."""
-        run = self._log().run(run_id, task)
         house = self._house(task)
+        run = self._log().run(run_id, task)
         port = self._port()
         setting = self._setting(task, house, run.model, port)
         if not goes_on(run, setting):
@@ -259,7 +259,7 @@ class Loop:
         answer: str | Answer | None = None,
     ) -> AsyncGenerator[Run, None]:
         """`fork`, step by step."""
-        shared = forks.shared(self._log(), run_id, task, at, answer)
+        shared = forks.shared(self._log(), run_id, a_task(task), at, answer)
         carrier = self if policies is None else self._under(policies)
         return carrier._forked(shared, task, model)
 
@@ -295,7 +295,7 @@ class Loop:
         It then ends with this `outcome`, also if it had been accepted. Where that has begun
         already, it is gone on with; with nothing to take back the run stays as it is.
         """
-        run, port = self._log().run(run_id, task), self._port()
+        run, port = self._log().run(run_id, a_task(task)), self._port()
         if run.unwinding or not run.undoable:
             return await self.resume(run_id, task) if run.unwinding else run
         house, now = self._house(task), max(run.time, port.now())
@@ -306,40 +306,33 @@ class Loop:
     async def map(
         self,
         task: Task,
-        inputs: Iterable[Mapping[str, Any]],
+        inputs: Iterable[Inputs],
         *,
         at_once: int = 8,
-        progress: Callable[[int, int, Run], object] | None = None,
+        progress: Progress | None = None,
     ) -> list[Run]:
         """Carry `task` out for each of `inputs`, `at_once` at a time; the runs in their order.
 
         `progress` is called after each run with how many are done, how many there are, and the
-        run. All inputs are checked before the first run begins.
+        run. All inputs are checked before the first run begins. A run that was cancelled or taken
+        over by another process is given as the log has it by then, and the others go on.
         """
-        if not isinstance(at_once, int) or at_once < 1:
-            raise BadInput(f"at_once={at_once!r}: give a whole number of at least 1")
-        given = [dict(one) for one in inputs]
+        given = each_of(inputs)
         for one in given:
-            task.filled(one)
-        runs: dict[int, Run] = {}
-        due = iter(enumerate(given))
+            a_task(task).filled(one)
+            self._check_strictly(task, one)
+        return await many(given, partial(self._apart, task), at_once, progress)
 
-        async def work() -> None:
-            for i, one in due:
-                runs[i] = await self.run(task, **one)
-                if progress:
-                    progress(len(runs), len(given), runs[i])
-
-        workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(given)))]
+    async def _apart(self, task: Task, inputs: Inputs) -> Run:
+        """`run`, for one of many: who takes this one away has nothing to do with the others."""
+        port = self._port()
+        name = run_id(port)
         try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return [runs[i] for i in range(len(given))]
+            return await last(self._begun(task, inputs, name, "", port))
+        except RunTaken:
+            return self._log().run(name, task)
 
-    def map_now(self, task: Task, inputs: Iterable[Mapping[str, Any]], **options: Any) -> list[Run]:
+    def map_now(self, task: Task, inputs: Iterable[Inputs], **options: Any) -> list[Run]:
         """`map` for scripts."""
         return finished(lambda: self.map(task, inputs, **options))
 
@@ -377,8 +370,7 @@ class Loop:
         with suppress(LogError):  # what interrupted the run is already on its way to the caller
             run = self.log.run(run.run_id, run.task) if self.log else run
             if run.setting.by == by and run.outcome is None:
-                why = f"{type(error).__name__}: {error}".rstrip(": ")
-                ended = Ended(max(run.time, self._port().now()), Outcome.cancelled, why)
+                ended = Ended(max(run.time, self._port().now()), Outcome.cancelled, in_words(error))
                 if self.log:
                     self.log.append_now(run.run_id, run.seq, [ended])
                 if self.watch:
@@ -397,7 +389,7 @@ class Loop:
         return Watched(port, self.watch) if self.watch else port
 
     def _house(self, task: Task) -> House:
-        if not task.limits:
+        if not a_task(task).limits:
             return self.house
         if task not in self.houses:
             self.houses[task] = self._built((*self.policies, *flat(task.limits)))
@@ -468,9 +460,16 @@ def _asked_by(task: Task) -> Iterator[str]:
         yield from getattr(check, "models", ())
 
 
-def _watch(watch: Watch | bool | None) -> Watch | None:
-    if not isinstance(watch, bool):
-        return watch
-    from loopwright.show.cell import progress
-
-    return progress() if watch else None
+def _check_same(run: Run, task: Task, inputs: Inputs) -> None:
+    """A prompt that reads differently is a version of the same task, about which `resume` asks;
+    what was masked in the log may have been anything."""
+    if task.title != run.title and task.version != run.setting.version:
+        raise BadInput(
+            f"run {run.run_id} was begun for the task {run.title!r}, and this is {task.title!r}: "
+            "give another id, or go on with that run by resume"
+        )
+    begun, given = ({k: canonical(v) for k, v in one.items()} for one in (run.inputs, inputs))
+    known = [name for name in {**begun, **given} if MASK not in begun.get(name, "")]
+    if other := [name for name in known if begun.get(name) != given.get(name)]:
+        said = ", ".join(other)
+        raise BadInput(f"run {run.run_id} was begun with other inputs ({said}): give another id")

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from loopwright.calls import NANO, Call, ModelCall, Sleep, ToolCall
 from loopwright.ceiling import LARGEST, asked, covers
 from loopwright.codec import nameable
-from loopwright.decisions import Decision, Refuse, Stop
+from loopwright.decisions import Decision, Refuse, Stop, TryAgain
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
 from loopwright.outcome import Outcome
@@ -125,6 +125,8 @@ class Budget(Policy):
         }
 
     def decide(self, run: Run) -> Decision | None:
+        if run.moment == "failure":
+            return _cut_off(self, run)
         if run.moment != "call":
             return None
         stopping, refusing = self._watched or _watched(self)
@@ -135,6 +137,16 @@ class Budget(Policy):
             if over := past(self, run):
                 return Refuse(over, Outcome.exhausted)
         return None
+
+
+def _cut_off(budget: Budget, run: Run) -> Decision | None:
+    """A model call that time cut off is due again: it is the limit that the run then ends for, and
+    with more time it can go on."""
+    assert run.failure is not None
+    limit: Any = inf if budget.seconds is None else budget.seconds
+    if run.seconds < limit or run.failure.kind != "timeout" or not isinstance(run.call, ModelCall):
+        return None
+    return TryAgain(why=f"the limit of {limit:g} s cut the call off")
 
 
 def _over_time(budget: Budget, run: Run) -> str | None:

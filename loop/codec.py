@@ -39,6 +39,7 @@ _DEEP = 500
 _TOO_DEEP = f"the data is nested more than {_DEEP} levels deep, or contains itself: make it flatter"
 
 _dumps = writer(nan=False)
+_written = writer()
 _escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -85,6 +86,29 @@ def decode(text: str, part: Callable[[str], str] | None = None) -> Plain:
 def canonical(data: Plain) -> str:
     """The one text for the same data: keys sorted, and nothing in it that a screen would hide."""
     return _escaped(_sorted(_tagged(plain(data))))
+
+
+def shown(data: Any) -> str:
+    """Data as people read it: JSON with sorted keys, and nothing in it that a screen would hide.
+
+    >>> shown({"b": "\u200b", "$a": 1})
+    '{"$a":1,"b":"\\\\u200b"}'
+    """
+    return _escaped(_sorted(plain(data)))
+
+
+def told(data: Any) -> str:
+    """Data as a model reads it: plain JSON. Raises `BadInput` for what is none.
+
+    >>> told({"$ref": "Grüße"})
+    '{"$ref":"Grüße"}'
+    """
+    data = plain(data)
+    tagged = _tagged(data)  # raises for what JSON cannot hold, and says where
+    try:
+        return _written(data)
+    except ValueError:  # of a number with more digits than Python writes
+        return _dumps(tagged)
 
 
 def digest(*values: Any) -> str:
@@ -216,10 +240,10 @@ def _tagged(data: Plain, path: str = "", depth: int = 0) -> Plain:
         raise BadInput(_TOO_DEEP)
     if isinstance(data, str):
         return _tagged_text(data)
-    if isinstance(data, int) and not isinstance(data, bool) and not -BIG <= data < BIG:
-        return {"$int": hex(data)}
-    if isinstance(data, float) and not abs(data) < float("inf"):
-        return {"$float": repr(data)}
+    if isinstance(data, int) and not isinstance(data, bool):
+        return int(data) if -BIG <= data < BIG else {"$int": hex(data)}
+    if isinstance(data, float):  # numpy's have a text of their own
+        return float(data) if abs(data) < float("inf") else {"$float": float.__repr__(data)}
     if isinstance(data, Mapping):
         return _tagged_mapping(data, path, depth)
     if isinstance(data, list | tuple):

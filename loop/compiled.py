@@ -43,28 +43,28 @@ def compiled(kind: type, without: tuple[str, ...] = ()) -> Write:
 
     Its source holds nothing but the names of the fields, which are those of our own classes.
     """
-    known: dict[str, Any] = {"writers": _WRITERS, "quoted": _WRITERS[str]}
+    names: dict[str, Any] = {"writers": _WRITERS, "quoted": _WRITERS[str]}
     lines = ["def write(value):", f"    text = {_head(kind)!r}"]
     for i, field in enumerate(attrs.fields(kind)):
         if field.name not in without:
-            lines += [f"    held = value.{field.name}", *_lines(field, i, known)]
+            lines += [f"    held = value.{field.name}", *_lines(field, i, names)]
     lines.append("    return '{' + text[1:] + '}'")
-    exec("\n".join(lines), known)
-    write: Write = known["write"]
+    exec("\n".join(lines), names)
+    write: Write = names["write"]
     return write
 
 
-def _lines(field: Any, i: int, known: dict[str, Any]) -> list[str]:
+def _lines(field: Any, i: int, names: dict[str, Any]) -> list[str]:
     """How a field is added to the text. A default that is frozen is known by its text, too: to
     compare that is quicker than to compare the values."""
     written = "quoted(held)" if field.type is str else "writers[type(held)](held)"
     add = f"text += ',\"{field.name}\":' + {written}"
     if field.default is attrs.NOTHING:
         return [f"    {add}"]
-    usual = known[f"default_{i}"] = default(field.default)
+    usual = names[f"default_{i}"] = default(field.default)
     if not attrs.has(type(usual)):
         return [f"    if held is not default_{i} and held != default_{i}: {add}"]
-    known[f"usual_{i}"] = text(usual)
+    names[f"usual_{i}"] = text(usual)
     return [
         f"    if held is not default_{i} and (written := {written}) != usual_{i}:",
         f"        text += ',\"{field.name}\":' + written",
@@ -83,13 +83,24 @@ def _head(kind: type) -> str:
     return f',"is":"{tag(kind)}"' if tag(kind) else ""
 
 
+@cache
+def known(kind: type) -> type | None:
+    """Our class that `kind` is, or is made from: what a user's class adds to it is not stored."""
+    return next((one for one in kind.__mro__ if one.__module__ in _OURS and attrs.has(one)), None)
+
+
+_OURS = ("loopwright.calls", "loopwright.decisions", "loopwright.events")
+
+
 def fields(value: Any) -> dict[str, Any]:
-    """The fields of a frozen value that have not their default, as they are."""
+    """The fields of a frozen value as they are; of ours those that have not their default."""
     kind: Any = type(value)
-    try:
-        always, needed, names, defaults, get = _form(kind)
-    except attrs.exceptions.NotAnAttrsClassError:
-        raise TypeError(f"a {type(value).__name__}") from None
+    if not attrs.has(kind):
+        raise TypeError(f"a {kind.__name__}")
+    ours: Any = known(kind)
+    if ours is None:
+        return {field.name: getattr(value, field.name) for field in attrs.fields(kind)}
+    always, needed, names, defaults, get = _form(ours)
     data = always | {name: getattr(value, name) for name in needed}
     if names:
         for name, default, held in zip(names, defaults, get(value)):  # noqa: B905
@@ -130,9 +141,10 @@ class _Writers(dict[type, Write]):
     """The writers by type. That of a frozen class is compiled when it is first needed."""
 
     def __missing__(self, kind: type) -> Write:
-        if not attrs.has(kind):
+        ours = known(kind)
+        if ours is None:
             return _any
-        self[kind] = compiled(kind)
+        self[kind] = compiled(ours)
         return self[kind]
 
 

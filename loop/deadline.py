@@ -12,6 +12,9 @@ from typing import Any
 SOON = 10.0
 """Seconds up to which a deadline is met to the millisecond; later ones are up to a second late."""
 
+FAR = 1e9
+"""Seconds, some 30 years: an event loop takes no infinite time."""
+
 Shelf = dict["Alarm", None]
 """What rings in the same second, in the order in which it was set."""
 
@@ -34,6 +37,7 @@ class Alarm:
     def set(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """Let it ring in so many seconds of `loop`, which is the one that runs."""
         self._held: Shelf | asyncio.TimerHandle
+        seconds = min(seconds, FAR)
         if seconds < SOON:
             self._held = loop.call_later(seconds, self.ring)
             return
@@ -73,11 +77,11 @@ class within(Alarm):
     It is a `TimeoutError` then, as with `asyncio.timeout`.
     """
 
-    __slots__ = ("_before", "_expired", "_seconds", "_task")
+    __slots__ = ("_before", "_seconds", "_task", "expired")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._expired = False
+        self.expired = False
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -87,7 +91,7 @@ class within(Alarm):
         self.set(loop, self._seconds)
 
     def ring(self) -> None:
-        self._expired = True
+        self.expired = True
         self._task.cancel()
 
     def __exit__(
@@ -97,6 +101,6 @@ class within(Alarm):
         trace: TracebackType | None,
     ) -> None:
         self.off()
-        ours = self._expired and self._task.uncancel() <= self._before
+        ours = self.expired and self._task.uncancel() <= self._before
         if ours and kind is asyncio.CancelledError:
             raise TimeoutError from error

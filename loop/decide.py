@@ -40,8 +40,14 @@ def decide(run: Run, policies: Sequence[Policy], now: float) -> list[Event]:
         if isinstance(events[-1], Intended | Ended):
             return decided
         run = fold(run, *events)
-    why = f"the policies did not settle: {UNSETTLED} decisions in a row without a call"
-    return [*decided, Ended(now, Outcome.failed, why, best_output(run))]
+    return [*decided, Ended(now, Outcome.failed, _unsettled(decided), best_output(run))]
+
+
+def _unsettled(decided: Sequence[Event]) -> str:
+    last = next(event for event in reversed(decided) if isinstance(event, Decided))
+    said = f"{last.policy}: {type(last.decision).__name__}({last.decision.why!r})"
+    without = f"{UNSETTLED} decisions in a row without a call"
+    return f"the policies did not settle: {without}, the last one by {said}"
 
 
 def _to_inspect(run: Run) -> bool:
@@ -111,7 +117,7 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
             opinion = consult([OTHERWISE], view)
         if opinion is None:
             spent = reserved(free, ready) if call is not run.pending[-1] else free
-            intended.append(Intended(now, ready))
+            intended.append(Intended(now, _untouched(ready, call, run)))
             continue
         events = _facts(opinion, view, now)
         decided += events
@@ -120,6 +126,12 @@ def _before_calls(run: Run, policies: Sequence[Policy], now: float) -> list[Even
         if not isinstance(opinion.decision, Refuse):
             return decided
     return [*decided, *intended]
+
+
+def _untouched(ready: Call, call: Call, run: Run) -> Call:
+    """The call as everybody was asked about it: what a policy wrote into it does not count."""
+    touched = isinstance(ready, ToolCall) and ready.arguments != getattr(call, "arguments", None)
+    return _ready(call, run) if touched else ready
 
 
 def _asked(policies: Sequence[Policy], call: Call) -> Sequence[Policy]:

@@ -12,7 +12,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decisions import Accept, Amend, Ask, Refuse, Stop, Switch, TryAgain
-from loopwright.draft import aside, compacted, model_call, put, resulted, told, without
+from loopwright.draft import aside, compacted, having, model_call, put, resulted, told, without
 from loopwright.events import Decided
 from loopwright.run import Run
 
@@ -99,7 +99,7 @@ def _asked(run: Run, ask: Ask, about: Call | None = None) -> Run:
     question = Question(
         f"q{run.seq}", ask.question, ask.purpose, ask.choices, about.id if about else "", ask.digest
     )
-    held = {**run.held, question.id: about} if about else run.held
+    held = having(run.held, question.id, about) if about else run.held
     return put(run, pending=(*run.pending, question), held=held)
 
 
@@ -138,7 +138,7 @@ def _again(run: Run, call: Call, after: float, idle: bool = False) -> Run:
     if after <= 0:
         return put(run, pending=(*run.pending, call))
     sleep = Sleep(f"s{run.seq}", after, call.id, idle)
-    return put(run, pending=(*run.pending, sleep), held={**run.held, sleep.id: call})
+    return put(run, pending=(*run.pending, sleep), held=having(run.held, sleep.id, call))
 
 
 def _taken(run: Run, call: Call, failure: Failure) -> Run:

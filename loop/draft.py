@@ -19,7 +19,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
-from loopwright.run import Run, weight
+from loopwright.run import Run, fixed, weight
 
 Held = TypeVar("Held")
 
@@ -62,7 +62,7 @@ def told(run: Run, feedback: str) -> Run:
 def aside(run: Run, call: str, said: Reply | Failure) -> Run:
     """What came of a call beside the answer's. One that was made before the answer was in its way:
     then the answer is due."""
-    put(run, verdicts={**run.verdicts, call: said})
+    put(run, verdicts=having(run.verdicts, call, said))
     return run if run.answer else put(run, pending=(*run.pending, model_call(run)))
 
 
@@ -71,7 +71,7 @@ def moved(run: Run, model: str) -> Run:
     due = tuple(_on(call, model) for call in run.pending)
     held = {waiting: _on(call, model) for waiting, call in run.held.items()}
     models = (*run.models, model)
-    put(run, model=model, models=models, pending=due, held=held)
+    put(run, model=model, models=models, pending=due, held=fixed(held))
     return put(run, attempt=1, failures=0, counted=(0, 0))
 
 
@@ -81,23 +81,33 @@ def _on(call: Call, model: str) -> Call:
     return call
 
 
-def without(mapping: Mapping[str, Held], key: str) -> dict[str, Held]:
-    """The mapping without one key."""
-    rest = dict(mapping)
+NONE: Mapping[str, Any] = fixed({})
+
+
+def having(mapping: Mapping[str, Held], key: str, held: Held) -> Mapping[str, Held]:
+    """The mapping with one more key, to look at only."""
+    view: Any = mapping  # of a view this takes half as long as `{**mapping}`
+    more: Mapping[str, Held] = fixed(view | {key: held})
+    return more
+
+
+def without(mapping: Mapping[str, Held], key: str) -> Mapping[str, Held]:
+    """The mapping without one key, to look at only."""
+    view: Any = mapping
+    rest = view.copy()
     rest.pop(key, None)
-    return rest
+    left: Mapping[str, Held] = fixed(rest)
+    return left
 
 
 def resulted(run: Run, call: str, result: ToolResult) -> Run:
     """A tool's result; when all of the batch are there, the model is due, in the calls' order."""
-    results = {
-        **run.results,
-        call: ToolResult(call, result.content, result.error, result.outside),
-    }
+    named = ToolResult(call, result.content, result.error, result.outside)
+    results = having(run.results, call, named)
     if len(results) < len(run.batch):
         return put(run, results=results)
     run = said(run, Message("user", [results[name] for name in run.batch]))
-    return put(run, results={}, batch=(), pending=(*run.pending, model_call(run)))
+    return put(run, results=NONE, batch=(), pending=(*run.pending, model_call(run)))
 
 
 def undoing(call: ToolCall, result: str) -> ToolCall:

@@ -18,6 +18,19 @@ or an `Outcome`, and it stands in the log.
 from collections.abc import Iterable
 
 
+def in_words(error: BaseException) -> str:
+    """What an error is and says, also of one that cannot say it.
+
+    >>> in_words(KeyError("x")), in_words(ValueError())
+    ("KeyError: 'x'", 'ValueError')
+    """
+    try:
+        said = str(error)
+    except Exception as broken:
+        said = f"it cannot say what it is: its __str__ raised {type(broken).__name__}"
+    return f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
 class LoopwrightError(Exception):
     """Whatever this library raises by itself."""
 

@@ -20,7 +20,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
-from loopwright.codec import canonical, plain
+from loopwright.codec import canonical, plain, shown
 from loopwright.decisions import Amend, Ask, Decision, Refuse, TryAgain
 from loopwright.events import (
     Decided,
@@ -212,7 +212,7 @@ def named(call: Call) -> str:
             return model if purpose == "answer" else f"{purpose} on {model}"
         case ToolCall(name=name, arguments=arguments, purpose=purpose):
             does = "" if purpose == "call" else f"{purpose} "
-            return f"{does}{name}({canonical(arguments)})"
+            return f"{does}{name}({shown(arguments)})"
         case Question(text=text):
             return f"a person: {text}"
         case Sleep():

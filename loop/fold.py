@@ -28,8 +28,10 @@ from loopwright.calls import (
 )
 from loopwright.decided import decided
 from loopwright.draft import (
+    NONE,
     aside,
     compacted,
+    having,
     model_call,
     moved,
     put,
@@ -57,7 +59,7 @@ from loopwright.events import (
     Unwinding,
 )
 from loopwright.outcome import Outcome
-from loopwright.run import PER_MESSAGE, Attempt, Run
+from loopwright.run import PER_MESSAGE, Attempt, Run, fixed
 from loopwright.spending import reserved, settled, unpresumed, unsettled
 from loopwright.task import Task
 
@@ -138,22 +140,23 @@ def _resumed(run: Run, event: Resumed | Started) -> None:
     spent = evolve(run.spent, presumed=run.spent.presumed + run.spent.reserved, reserved=0)
     tools = [call for call in cut if isinstance(call, ToolCall)]
     doubtful = {call.id: run.seq for call in tools if run.fact(call) is None}
+    priced = {call.id: call.quote.high for call in tools if call.quote.high}
     if run.setting.checks != event.setting.checks and run.answer:
         judging = run.answer.judging
         cut = [call for call in cut if call.id not in judging]
         due = tuple(call for call in run.pending if call.id not in judging)
         answer = evolve(run.answer, inspected=False, judging=())
-        put(run, answer=answer, verdicts={}, pending=due)
+        put(run, answer=answer, verdicts=NONE, pending=due)
     changed = _changes(run.setting, event.setting)
     put(
         run,
         setting=event.setting,
         spent=spent,
         counted=(0, 0) if changed else run.counted,
-        in_flight=questions,
+        in_flight=fixed(questions),
         pending=(*cut, *run.pending),
-        doubtful={**run.doubtful, **doubtful},
-        slices={**run.slices, **{call.id: call.quote.high for call in tools if call.quote.high}},
+        doubtful=fixed({**run.doubtful, **doubtful}),
+        slices=fixed({**run.slices, **priced}),
         changed=changed or run.changed,
         outcome=None,
         why="",
@@ -178,14 +181,14 @@ def _forked(run: Run, event: Started) -> None:
         started=event.time,
         seconds=0.0,
         spent=Spent(),
-        slices={},
+        slices=NONE,
         declined=(),
         changed=(),
         undoable=(),
         not_undone=(),
-        facts=facts,
-        doubtful={call: seq for call, seq in doubtful.items() if call not in facts},
-        owners={**theirs, **run.owners},
+        facts=fixed(facts),
+        doubtful=fixed({call: seq for call, seq in doubtful.items() if call not in facts}),
+        owners=fixed({**theirs, **run.owners}),
     )
     if event.setting.model != run.model:
         moved(run, event.setting.model)
@@ -222,7 +225,7 @@ def _intended(run: Run, event: Intended) -> None:
         run,
         step=run.step if run.in_flight else run.step + 1,
         spent=reserved(run.spent, call),
-        in_flight={**run.in_flight, call.id: call},
+        in_flight=having(run.in_flight, call.id, call),
         pending=tuple([due for due in run.pending if due.id != call.id]),
     )
     if run.doubtful or run.declined:
@@ -307,8 +310,8 @@ def _replied(run: Run, call: ModelCall, reply: Reply) -> Run:
     if reply.finish == "paused":
         return put(run, pending=(model_call(run),))
     if whole and calls:
-        return put(run, pending=calls, batch=tuple([call.id for call in calls]), results={})
-    return put(run, answer=Attempt(reply.text, call.model, reply.finish), verdicts={})
+        return put(run, pending=calls, batch=tuple([call.id for call in calls]), results=NONE)
+    return put(run, answer=Attempt(reply.text, call.model, reply.finish), verdicts=NONE)
 
 
 def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
@@ -324,10 +327,10 @@ def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
 
 
 def _heard(run: Run, question: Question, answer: Answer) -> Run:
-    answers = {**run.answers, question.digest or question.id: answer}
+    answers = having(run.answers, question.digest or question.id, answer)
     if question.purpose == "answer":
         attempt = Attempt(answer.text, answer.by or "a person")
-        return put(run, answers=answers, answer=attempt, verdicts={})
+        return put(run, answers=answers, answer=attempt, verdicts=NONE)
     return _released(put(run, answers=answers), question.id)
 
 
@@ -365,15 +368,20 @@ def _not_told(run: Run, call: ToolCall, failure: Failure) -> None:
     put(
         run,
         pending=(*run.pending, evolve(call, purpose="call")),
-        doubtful={**run.doubtful, call.id: run.seq},
+        doubtful=having(run.doubtful, call.id, run.seq),
         unreconciled=(*run.unreconciled, call.id),
     )
 
 
 def _paused(run: Run, event: Paused) -> None:
     call = run.in_flight[event.call]
-    why = call.text if isinstance(call, Question) else event.why
+    why = waits_for(call.text, event.why) if isinstance(call, Question) else event.why
     put(run, outcome=Outcome.waiting, why=why)
+
+
+def waits_for(question: str, why: str) -> str:
+    """What a person is asked, and why none was reached, where somebody was to be."""
+    return f"{question} ({why})" if why else question
 
 
 def _inspected(run: Run, event: Inspected) -> None:

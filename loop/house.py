@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from loopwright import budget
 from loopwright.calls import Answer, ModelCall, ToolCall
-from loopwright.codec import canonical, digest
+from loopwright.codec import digest, shown
 from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, TryAgain
 from loopwright.errors import Mismatch
 from loopwright.events import Ceiling, Setting
@@ -51,7 +51,7 @@ class Doubt(Policy):
 
     def _question(self, run: Run, call: ToolCall) -> Ask:
         return Ask(
-            f"The process ended while {call.name}({canonical(call.arguments)}) was under way. Its "
+            f"The process ended while {call.name}({shown(call.arguments)}) was under way. Its "
             f"effect class is {call.effect or 'unknown'}, so it is not known whether it happened, "
             "and it is not repeated by itself. Did it happen?",
             why=f"the call {call.id} is in doubt, and its effect class forbids a silent repeat",
@@ -224,10 +224,10 @@ class House:
         return Setting(
             model=model,
             version=task.version,
-            tools=task.digests,
+            tools={**task.digests},
             checks=tuple(map(name_of, task.checks)),
             output=task.expects,
-            limits=self.limits,
+            limits={**self.limits},
             policies=self.told,
             ceilings=self.ceilings,
             by=by,

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from loopwright.calls import SUMMARY, Failure, Message, ModelCall, Reply
-from loopwright.errors import BadInput, Mismatch
+from loopwright.errors import BadInput, Mismatch, in_words
 from loopwright.events import Event, Inspected, Problem
 from loopwright.run import Attempt, Run
 
@@ -79,7 +79,7 @@ def _looked_at(run: Run, attempt: Attempt, now: float) -> Inspected:
     try:
         calls = tuple(call for i, judge in enumerate(judges) for call in _asked(run, judge, i))
     except Exception as error:
-        found += Findings((), (Problem("judges", f"{type(error).__name__}: {error}"),))
+        found += Findings((), (Problem("judges", in_words(error)),))
         calls = ()
     return Inspected(now, (), found.undecided, count, calls)
 
@@ -118,7 +118,7 @@ def _said(name: str, ask: Any) -> Findings:
     try:
         said = ask()
     except Exception as error:
-        return Findings((), (Problem(name, f"{type(error).__name__}: {error}"),))
+        return Findings((), (Problem(name, in_words(error)),))
     if said is None:
         return Findings()
     if isinstance(said, str):

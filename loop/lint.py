@@ -21,7 +21,7 @@ from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
 from loopwright.quote import quoted
 from loopwright.run import Run
-from loopwright.task import Task
+from loopwright.task import Task, a_task
 from loopwright.worst import Worst, named, of_checks, unwrapped, worst
 
 Level = Literal["error", "warning"]
@@ -107,7 +107,7 @@ def lint(
     when model calls fail as rate_limited, ...: 2 calls and 61 s of waiting, and then sleeping 61 s
     would pass the limit of 120 s: 61 s are used. Raise that limit, ...
     """
-    theirs = (*flat(policies), *flat(task.limits or ()))
+    theirs = (*flat(policies), *flat(a_task(task).limits or ()))
     scene = _Scene(theirs, task, model, dict(inputs or {}), answered)
     findings = [found for rule in RULES for found in rule(scene)]
     return Forecast(worst(theirs, task, model), tuple(dict.fromkeys(findings)))

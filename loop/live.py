@@ -4,15 +4,15 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from loopwright.calls import Failure, Request
 from loopwright.deadline import Alarm, within
+from loopwright.errors import in_words
 from loopwright.models.provider import Provider
 from loopwright.port import Outcomes, Performance, Port
+from loopwright.slots import Slot
 from loopwright.task import Tool
 
 GRACE = 1.0
@@ -28,17 +28,19 @@ class Live(Port):
     async def use(
         self, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float
     ) -> Any:
-        if getattr(tool, "at_once", 0):
-            async with _slot(tool):
+        if most := getattr(tool, "at_once", 0):
+            async with Slot(tool.spec.name, most):  # waiting for it is not timed
                 return await _used(tool, args, kwargs, seconds)
         return await _used(tool, args, kwargs, seconds)
 
     async def asked(self, provider: Provider, request: Request) -> Any:
+        alarm = within(request.timeout + GRACE)  # the provider's own comes first
         try:
-            with within(request.timeout + GRACE):  # the provider's own comes first
+            with alarm:
                 return await provider.reply(request)
-        except TimeoutError:
-            message = f"no answer in {request.timeout:.4g} s"
+        except TimeoutError as error:
+            late = f"no answer in {request.timeout:.4g} s"
+            message = late if alarm.expired else in_words(error)
             return Failure("timeout", message, may_resend=True)
 
     async def sleep(self, seconds: float) -> None:
@@ -72,17 +74,6 @@ class _AtOnce(Outcomes):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]]
-_slots = WeakKeyDictionary()
-
-
-def _slot(tool: Any) -> AbstractAsyncContextManager[None]:
-    """A place for a call to a tool that so many may have at once; waiting for it is not timed."""
-    most: int = tool.at_once
-    slots = _slots.setdefault(asyncio.get_running_loop(), {})
-    return slots.setdefault((tool.spec.name, most), asyncio.Semaphore(most))
 
 
 class _Bell(Alarm):
@@ -157,15 +148,18 @@ def threaded(work: Callable[[], Any]) -> "asyncio.Future[Any]":
     future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(set_it: Callable[[Any], None], value: Any) -> None:
+    def settle(set_it: Callable[[Any], Any], value: Any) -> None:
         if not future.done():
             set_it(value)
 
     def run() -> None:
+        set_it: Callable[[Any], Any]
         try:
             result, set_it = context.run(work), future.set_result
         except StopIteration as error:  # a future cannot hold it
-            result, set_it = RuntimeError(f"StopIteration: {error}"), future.set_exception
+            result, set_it = RuntimeError(in_words(error)), future.set_exception
+        except asyncio.CancelledError as error:  # it is not this that was cancelled
+            result, set_it = error, future.cancel
         except BaseException as error:
             result, set_it = error, future.set_exception
         try:

@@ -17,7 +17,7 @@ import attrs
 from attrs import field, frozen
 
 from loopwright.decisions import SENSIBLE, Decision, Stop
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, in_words
 from loopwright.outcome import Outcome
 from loopwright.run import Run
 
@@ -200,7 +200,7 @@ def _spoken(policies: Sequence[Policy], run: Run) -> list[Opinion]:
         try:
             decision = policy.decide(run)
         except Exception as error:
-            why = f"the policy {policy.name} raised {type(error).__name__}: {error}"
+            why = f"the policy {policy.name} raised {in_words(error)}"
             stop = Stop(why, Outcome.failed)
             spoken.append(Opinion(policy, stop, traceback=traceback.format_exc()))
             continue

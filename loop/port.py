@@ -31,10 +31,11 @@ from loopwright.calls import (
     Request,
     Slept,
     Tell,
+    Text,
     ToolCall,
     Usage,
 )
-from loopwright.errors import BadInput, RealCallForbidden
+from loopwright.errors import BadInput, RealCallForbidden, in_words
 from loopwright.events import Event, Failed, Paused, Returned
 from loopwright.fold import fold
 from loopwright.models import catalogue
@@ -132,7 +133,7 @@ class Port:
             return Paused(self.now(), call.id, str(waiting))
         except Exception as error:
             if isinstance(call, Question):  # nobody was reached: the question stays open
-                return Paused(self.now(), call.id, f"{type(error).__name__}: {error}")
+                return Paused(self.now(), call.id, in_words(error))
             if isinstance(error, RealCallForbidden):
                 raise
             result, trace = _failure(call, error), traceback.format_exc()
@@ -305,11 +306,12 @@ def request(run: Run, call: ModelCall, model: str, tell: Tell | None) -> Request
 
 
 def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returned:
+    own = _own(reply, call)
     try:
-        cost = catalogue.cost(call.model, reply.model, reply.usage, reply.tier)
+        cost = catalogue.cost(call.model, reply.model, own.usage, reply.tier)
     except BadInput:
         cost = Cost(table="unpriced")  # allowed by a budget, else the call had not been made
-    return Returned(now, call.id, _own(reply, call), seconds, cost)
+    return Returned(now, call.id, own, seconds, cost)
 
 
 def _checked(said: Any, call: ModelCall) -> Reply | Failure:
@@ -317,7 +319,7 @@ def _checked(said: Any, call: ModelCall) -> Reply | Failure:
     blocks = said.blocks if isinstance(said, Reply) else ()
     if isinstance(said, Failure) and not 0 <= (said.retry_after or 0) < inf:
         return evolve(said, retry_after=None)
-    if isinstance(said, Reply | Failure) and all(isinstance(b, _BLOCKS) for b in blocks):
+    if isinstance(said, Reply | Failure) and all(map(_sound, blocks)):
         return said
     name = call.model.partition(":")[0]
     message = f"the provider {name!r} gave {said!r:.200}, and no Reply or Failure"
@@ -327,11 +329,20 @@ def _checked(said: Any, call: ModelCall) -> Reply | Failure:
 _BLOCKS = get_args(Block)
 
 
+def _sound(block: Any) -> bool:
+    """Whether it is what a reply is made of, and holds what it says that it does."""
+    if isinstance(block, ToolCall):
+        arguments = block.arguments
+        held = type(arguments) is dict or isinstance(arguments, Mapping)
+        return held and isinstance(block.name, str)
+    return isinstance(block.text, str) if isinstance(block, Text) else isinstance(block, _BLOCKS)
+
+
 def _own(reply: Reply, call: ModelCall) -> Reply:
     """The reply as it is kept. The model is named where it is not the one that was asked, and tool
     calls get ids of our own: real providers repeat theirs, in one reply and over many."""
     blocks = [
-        _renamed(block, f"{call.id}-{i}") if type(block) is ToolCall else block
+        _renamed(block, f"{call.id}-{i}") if isinstance(block, ToolCall) else block
         for i, block in enumerate(reply.blocks)
     ]
     return Reply(
@@ -365,15 +376,18 @@ def _renamed(call: ToolCall, id: str) -> ToolCall:
 
 
 def _credible(usage: Usage | None) -> Usage | None:
-    """A provider is not always ours: less than no tokens is no report."""
-    return usage if usage is None or min(_buckets(usage)) >= 0 else None
+    """A provider is not always ours: less than no tokens, or a part of one, is no report."""
+    if not isinstance(usage, Usage):
+        return None
+    counted = _buckets(usage)
+    return usage if {*map(type, counted)} == {int} and min(counted) >= 0 else None
 
 
 _buckets = attrgetter(*(one.name for one in fields(Usage) if one.name != "raw"))
 
 
 def _failure(call: Call, error: Exception) -> Failure:
-    said = shortened(f"{type(error).__name__}: {error}", LARGEST_ERROR)
+    said = shortened(in_words(error), LARGEST_ERROR)
     return Failure("tool_error" if isinstance(call, ToolCall) else "malformed", said)
 
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import NOTHING, field, fields, frozen
@@ -56,6 +57,11 @@ says it makes of one."""
 
 CONTEXT = 1_000_000
 """The most tokens of a document that only the provider sees: the largest context in use."""
+
+
+def fixed(value: Any) -> Any:
+    """The value, of a dict a view only: a run is shown to policies, which may look and no more."""
+    return MappingProxyType(value) if type(value) is dict else value
 
 
 @frozen
@@ -285,6 +291,11 @@ class Run:
         object.__setattr__(run, "__dict__", self.__dict__ | changes)
         return run
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and for other processes: those cannot take a view of a dict."""
+        state = self.__dict__.items()
+        return {name: dict(v) if type(v) is MappingProxyType else v for name, v in state}
+
     def before(self, call: Call, spent: Spent) -> "Run":
         """The run as policies see it before `call`, with what the calls beside it reserve."""
         return self.but(moment="call", call=call, spent=spent)
@@ -317,7 +328,7 @@ class Run:
 
 for _field in fields(Run):
     if _field.default is not NOTHING:
-        setattr(Run, _field.name, default(_field.default))
+        setattr(Run, _field.name, fixed(default(_field.default)))
 
 
 def _shortened(message: Message, longest: int) -> Message:

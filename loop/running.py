@@ -4,11 +4,12 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from loopwright.events import Setting
+from loopwright.live import GRACE
 from loopwright.log.group import Group
 from loopwright.outcome import Outcome
 from loopwright.run import Run
@@ -34,10 +35,52 @@ async def last(steps: AsyncGenerator[Run, None]) -> Run:
 
 def finished(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Finish a coroutine here; where an event loop is running, in a thread with one of its own."""
+    task = _current()
+    return _elsewhere(start, task) if task else _here(start)
+
+
+def _current() -> "asyncio.Task[Any] | bool":
+    """The task that runs in this thread, or else whether an event loop does."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.current_task() or True
     except RuntimeError:
-        return asyncio.run(start())
+        return False
+
+
+def _here(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(start())
+        finally:
+            left = asyncio.all_tasks(runner.get_loop())
+            for task in left:
+                task.cancel()
+                task.add_done_callback(_unheard)
+            with suppress(KeyboardInterrupt, SystemExit):  # they are on their way already
+                runner.run(_ended(left)) if left else None
+
+
+async def _ended(left: set[asyncio.Task[Any]]) -> None:
+    """Tasks that were cancelled have ended; those that will not stop are not waited for."""
+    _, stubborn = await asyncio.wait(left, timeout=GRACE)
+    for task in stubborn:
+        work: Any = task.get_coro()
+        with suppress(Exception):
+            work.close()
+        task.cancel()
+    await asyncio.sleep(0)
+
+
+def _unheard(task: "asyncio.Task[Any]") -> None:
+    """What it comes to is of no interest any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _elsewhere(
+    start: Callable[[], Coroutine[Any, Any, Result]], caller: "asyncio.Task[Any] | bool"
+) -> Result:
+    """Finish it in another thread, unless the user or whoever waits for `caller` breaks it off."""
     running: list[tuple[asyncio.AbstractEventLoop, Any]] = []
     interrupted: list[bool] = []
 
@@ -49,13 +92,22 @@ def finished(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 
     with ThreadPoolExecutor(1, "loopwright run_now") as thread:
         try:
-            return thread.submit(contextvars.copy_context().run, asyncio.run, main()).result()
-        except KeyboardInterrupt:
+            done = thread.submit(contextvars.copy_context().run, _here, main)
+            while not wait([done], TICK).done:
+                _raise_if_cancelled(caller)
+            return done.result()
+        except BaseException:
             interrupted.append(True)
             for loop_there, task in running:
                 with suppress(RuntimeError):  # it has ended by itself
                     loop_there.call_soon_threadsafe(task.cancel)
             raise
+
+
+def _raise_if_cancelled(caller: "asyncio.Task[Any] | bool") -> None:
+    """At the first Ctrl-C `asyncio.run` only cancels its task, which cannot notice as it waits."""
+    if isinstance(caller, asyncio.Task) and caller.cancelling():
+        raise asyncio.CancelledError
 
 
 class Carried:
@@ -80,7 +132,8 @@ class Carried:
         if self._group:
             self._group.leave()
         if self._ticker:
-            self._ticker.cancel()
+            with suppress(RuntimeError):  # its event loop is closed already
+                self._ticker.cancel()
 
 
 async def _tick() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from loopwright import mismatch
-from loopwright.errors import BadInput, Mismatch
+from loopwright.errors import BadInput, Mismatch, in_words
 from loopwright.forms import CONFIG, Form, Reading, no_data, title_of
 from loopwright.keys import Key
 from loopwright.written import writer
@@ -67,10 +67,14 @@ class Schema:
         `Mismatch`.
         """
         try:
-            return self._adapter.validate_json(_written(data), strict=True)
+            text = _written(data)
         except (ValueError, TypeError, RecursionError) as error:
-            told = getattr(error, "errors", None)  # of pydantic's, which is a ValueError, too
-            said = mismatch.told(told(include_url=False)) if told else [f"not JSON: {error}"]
+            raise Mismatch([f"not JSON: {error}"]) from None
+        try:
+            return self._adapter.validate_json(text, strict=True)
+        except Exception as error:  # whatever a validator of the user's raises
+            told = getattr(error, "errors", None)  # of pydantic's
+            said = mismatch.told(told(include_url=False)) if told else [in_words(error)]
             raise Mismatch(said) from None
 
     def parse_json(self, text: str) -> Any:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from loopwright.calls import Effect, Media, Options, Output, Quote, ToolCall, ToolSpec
-from loopwright.codec import digest, encode, plain
+from loopwright.codec import digest, plain, told
 from loopwright.errors import BadInput
+from loopwright.given import listed, whole
 
 FRAME = 128
 """Tokens that a provider puts around a conversation by itself: twice the most that was met (of
@@ -82,9 +83,7 @@ def _fields(template: str) -> tuple[str, ...]:
 
 def _by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
     named: dict[str, Tool] = {}
-    for tool in tools:
-        if not hasattr(tool, "spec"):
-            raise BadInput(f"{tool!r} is no tool: decorate the function with @tool")
+    for tool in listed("tools", tools, "is no tool: decorate the function with @tool", "spec"):
         if tool.spec.name in named:
             raise BadInput(
                 f"two tools are called {tool.spec.name!r}: give one of them another name"
@@ -94,9 +93,7 @@ def _by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
 
 
 def _checks(checks: Iterable[Check]) -> tuple[Check, ...]:
-    if callable(checks) or isinstance(checks, str) or not isinstance(checks, Iterable):
-        raise BadInput(f"checks={checks!r}: give a list of checks")
-    given = tuple(checks)
+    given: tuple[Check, ...] = listed("checks", checks)
     for check in given:
         if hasattr(check, "ask") and not isinstance(check, type):
             continue
@@ -159,12 +156,7 @@ class Task:
         if not all(isinstance(text, str) for text in (self.system, self.name, self.label)):
             raise BadInput("system, name and label of a task are texts")
         _check_options(self.options, self.tools)
-        if (
-            isinstance(self.max_tokens, bool)
-            or not isinstance(self.max_tokens, int)
-            or self.max_tokens < 1
-        ):
-            raise BadInput(f"max_tokens={self.max_tokens!r}: give a whole number of at least 1")
+        whole("max_tokens", self.max_tokens)
         object.__setattr__(self, "version", digest(self.prompt, self.system))
         object.__setattr__(self, "fields", _fields(self.prompt))
         object.__setattr__(self, "schema", self._schema())
@@ -192,7 +184,7 @@ class Task:
             return None
         words = (
             "When you give your final answer, give only one JSON value that fits this JSON Schema, "
-            f"and nothing around it:\n{encode(self.schema.json)}"
+            f"and nothing around it:\n{told(self.schema.json)}"
         )
         return Output(self.schema.json, words)
 
@@ -200,7 +192,7 @@ class Task:
         return {name: digest(tool.spec, tool.effect) for name, tool in self.tools.items()}
 
     def _weight(self) -> int:
-        tools = "".join(f"{t.name}{t.description}{encode(t.schema)}" for t in self.specs)
+        tools = "".join(f"{t.name}{t.description}{told(t.schema)}" for t in self.specs)
         form = f"\n\n{self.form.instruction}" if self.form else ""
         said = f"{self.system}{form}{tools}"
         framing = FRAME + (_TOOLS_FRAME if self.specs else 0) + 64 * len(self.specs)
@@ -224,7 +216,7 @@ class Task:
     def _misfit(self, missing: list[str], unknown: list[str]) -> str:
         said = [f"the prompt of {self.title!r} needs the input {name!r}" for name in missing]
         for name in unknown:
-            near = difflib.get_close_matches(name, self.fields, 1)
+            near = difflib.get_close_matches(str(name), self.fields, 1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             said.append(f"the prompt of {self.title!r} has no input {name!r}{hint}")
         return "; ".join(said)
@@ -242,7 +234,7 @@ class Task:
         return ToolCall(
             call.id,
             call.name,
-            call.arguments,
+            _copied(call.arguments),
             call.malformed,
             undo.effect if undo and call.purpose == "undo" else tool.effect,
             call.timeout,
@@ -255,6 +247,23 @@ class Task:
 
 
 NOTHING = Quote()
+
+
+def _copied(data: Any) -> Any:
+    """Plain data once more, that nobody else has."""
+    kind = type(data)
+    if kind is str or kind is int:
+        return data
+    if isinstance(data, Mapping):
+        return {key: _copied(held) for key, held in data.items()}
+    return kind(map(_copied, data)) if kind is list or kind is tuple else data
+
+
+def a_task(given: Any) -> Task:
+    """`given`, if it is a task. Raises `BadInput`."""
+    if not isinstance(given, Task):
+        raise BadInput(f"{given!r:.80} is no task: give a Task, as in Task('Summarise {{text}}.')")
+    return given
 
 
 def _check_options(options: Any, tools: Mapping[str, Tool]) -> None:
@@ -303,6 +312,6 @@ def _shown(name: str, value: Any) -> str:
             _check_media(name, one)
         return ", ".join(f"[{one.kind} {one.name or name}]" for one in media)
     try:
-        return encode(plain(value))
+        return told(value)
     except BadInput as error:
         raise BadInput(f"the input {name!r} cannot be put into the prompt: {error}") from None

@@ -6,7 +6,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from loopwright.calls import Answer, Question, ToolCall
-from loopwright.codec import canonical
+from loopwright.codec import shown
 from loopwright.decisions import Ask, Decision
 from loopwright.errors import BadInput
 from loopwright.events import Intended, Returned
@@ -123,5 +123,5 @@ def _last(run: Run, call: ToolCall) -> _Said | None:
 
 
 def _asking(call: ToolCall, bound: str, why: str) -> Ask:
-    question = f"May {call.name} be called with {canonical(call.arguments)}?"
+    question = f"May {call.name} be called with {shown(call.arguments)}?"
     return Ask(question, why, choices=CHOICES, digest=bound)

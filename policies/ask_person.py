@@ -1,12 +1,13 @@
 """`AskPerson`: a question to a person, at a moment of your choice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from attrs import field, frozen
 
 from loopwright.decisions import Ask, Decision, Stop
 from loopwright.errors import BadInput
+from loopwright.policies.given import listed
 from loopwright.policy import Policy
 from loopwright.run import Run
 
@@ -21,6 +22,10 @@ def _question(policy: object, attribute: object, question: Any) -> None:
 def _predicate(policy: object, attribute: object, when: Any) -> None:
     if not callable(when):
         raise BadInput(f"AskPerson(at={when!r}): give a function of the run that says when to ask")
+
+
+def _choices(choices: Iterable[str]) -> tuple[str, ...]:
+    return listed("AskPerson", "choices", choices)
 
 
 def _either(policy: object, attribute: object, choices: tuple[str, ...]) -> None:
@@ -59,7 +64,7 @@ class AskPerson(Policy):
     question: str | Callable[[Run], str] = field(validator=_question)
     at: Callable[[Run], bool] = field(validator=_predicate, kw_only=True)
     choices: tuple[str, ...] = field(
-        default=("go on", "stop"), converter=tuple, validator=_either, kw_only=True
+        default=("go on", "stop"), converter=_choices, validator=_either, kw_only=True
     )
     writes: bool = field(default=False, kw_only=True)
 

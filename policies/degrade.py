@@ -1,7 +1,7 @@
 """`Degrade`: when the money does not reach, something cheaper rather than nothing."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from attrs import evolve, field, frozen
@@ -19,7 +19,7 @@ KEPT = 2
 not read yet."""
 
 
-def _models(models: tuple[str, ...]) -> tuple[str, ...]:
+def _models(models: Iterable[str]) -> tuple[str, ...]:
     return named("Degrade", models)
 
 

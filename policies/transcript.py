@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from loopwright.calls import Block, Media, Message, Text, ToolCall, ToolResult
-from loopwright.codec import canonical
+from loopwright.codec import told
 
 
 def transcript(messages: Iterable[Message]) -> str:
@@ -22,7 +22,7 @@ def _line(role: str, block: Block) -> str:
         case Text(text):
             return f"{role}: {text}"
         case ToolCall(name=name, arguments=arguments):
-            return f"{role}: calls {name}({canonical(arguments)})"
+            return f"{role}: calls {name}({told(arguments)})"
         case ToolResult(content=content, error=error):
             return f"{'error' if error else 'result'}: {content}"
         case Media():

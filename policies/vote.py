@@ -1,7 +1,7 @@
 """`Vote` and `Agrees`: what others answer to the same task, against an error that is sure."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -18,7 +18,7 @@ from loopwright.run import Run
 Key = Callable[[Any], Any]
 
 
-def _models(models: Any) -> tuple[str, ...]:
+def _models(models: Iterable[str]) -> tuple[str, ...]:
     return named("Vote", models)
 
 
@@ -27,7 +27,7 @@ def _judge(vote: object, attribute: object, judge: Any) -> None:
         raise BadInput(f"Vote(judge={judge!r}): give a Judge")
 
 
-def _model(model: Any) -> str:
+def _model(model: str) -> str:
     return named("Agrees", [model])[0]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import frozen
@@ -23,7 +23,7 @@ from loopwright import (
 from loopwright.calls import Text, ToolCall
 from loopwright.decisions import Decision
 from loopwright.models import OpenAI, Scripted
-from loopwright.policies import Approve, Budget, Escalate, Retry
+from loopwright.policies import Approve, Budget, CacheReplies, Escalate, Retry
 from loopwright.tools import tool
 
 
@@ -94,11 +94,109 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "needs the input 'a'",
     ),
     "a policy that is none": (lambda: Loop(Scripted([]), policies=[3]), "3 is no policy"),
+    "a text for a task": (
+        lambda: Loop(Scripted([])).run_now("Hello."),  # type: ignore[arg-type]
+        "'Hello.' is no task: give a Task, as in Task('Summarise {text}.')",
+    ),
+    "a text for a task, to lint": (
+        lambda: Loop(Scripted([])).lint("Hello."),  # type: ignore[arg-type]
+        "'Hello.' is no task",
+    ),
+    "a class for a task": (
+        lambda: Loop(Scripted([])).map_now(Task, [{}]),  # type: ignore[arg-type]
+        "is no task",
+    ),
+    "one tool": (
+        lambda: Task("x", tools=send),  # type: ignore[arg-type]
+        "give a list of tools",
+    ),
+    "tools that are no list": (
+        lambda: Task("x", tools=5),  # type: ignore[arg-type]
+        "tools=5: give a list of tools",
+    ),
+    "tools in a list in the list": (
+        lambda: Task("x", tools=[[send]]),  # type: ignore[list-item]
+        "is a list in the list: put a * before it",
+    ),
+    "a provider by name": (
+        lambda: Loop(Scripted([]), providers=["openai"]),  # type: ignore[list-item]
+        "providers: 'openai' is no provider: give an object, such as OpenAI()",
+    ),
+    "one provider": (
+        lambda: Loop(Scripted([]), providers=Scripted([])),  # type: ignore[arg-type]
+        "give a list of providers",
+    ),
+    "providers that are no list": (
+        lambda: Loop(Scripted([]), providers=5),  # type: ignore[arg-type]
+        "providers=5: give a list of providers",
+    ),
+    "the class of a port": (
+        lambda: Loop(Scripted([]), ports=[CacheReplies]),  # type: ignore[list-item]
+        "wraps no port: give an object with port(inner, log), such as CacheReplies(seconds=60)",
+    ),
+    "what wraps no port": (
+        lambda: Loop(Scripted([]), ports=[object()]),  # type: ignore[list-item]
+        "wraps no port",
+    ),
+    "one port": (
+        lambda: Loop(Scripted([]), ports=CacheReplies(60)),  # type: ignore[arg-type]
+        "give a list of ports",
+    ),
+    "a watch that is no function": (
+        lambda: Loop(Scripted([]), watch="yes"),  # type: ignore[arg-type]
+        "watch='yes': give True, or a function of the run and event",
+    ),
+    "an ask that is no function": (
+        lambda: Loop(Scripted([]), ask="approve"),  # type: ignore[arg-type]
+        "ask='approve': give a function of the question and the run",
+    ),
+    "a log that is no path": (
+        lambda: Loop(Scripted([]), log=3),  # type: ignore[arg-type]
+        "log=3: give the path of the file, or a Log",
+    ),
+    "a log in bytes": (
+        lambda: Loop(Scripted([]), log=b"runs.db"),  # type: ignore[arg-type]
+        "log=b'runs.db': give the path",
+    ),
+    "a log with a NUL": (
+        lambda: Loop(Scripted([]), log="a\0b"),
+        "log='a\\x00b': give the path",
+    ),
+    "texts for inputs": (
+        lambda: Loop(Scripted([])).map_now(Task("{a}"), ["ab"]),  # type: ignore[list-item]
+        "inputs: 'ab' holds no inputs: give a dict of them for each run",
+    ),
+    "the inputs of one run": (
+        lambda: Loop(Scripted([])).map_now(Task("{a}"), {"a": 1}),  # type: ignore[dict-item]
+        "give a list of inputs",
+    ),
+    "an input with a number for a name": (
+        lambda: Loop(Scripted([])).map_now(Task("{a}"), [{"a": 1, 5: 2}]),  # type: ignore[dict-item]
+        "has no input 5",
+    ),
+    "a progress that is no function": (
+        lambda: Loop(Scripted([])).map_now(Task("x"), [{}], progress=5),
+        "progress=5: give a function of how many are done",
+    ),
     "an answer to nothing": (
         lambda: Loop(Scripted([])).answer("r", "yes"),
         "keeps no log: give it one with",
     ),
 }
+
+
+def test_a_run_cannot_be_resumed_forked_or_unwound_with_a_text(log: Log) -> None:
+    loop, text = Loop(Scripted(["ok"]), log=log), cast("Task", "Go.")
+    run = loop.run_now(Task("Go."))
+    wrong: list[Callable[[], object]] = [
+        lambda: loop.resume_now(run.run_id, text),
+        lambda: loop.fork_now(run.run_id, text, at=0),
+        lambda: asyncio.run(loop.unwind(run.run_id, text)),
+        lambda: asyncio.run(loop.run_as(run.run_id, text, {})),
+    ]
+    for act in wrong:
+        with pytest.raises(BadInput, match=r"'Go\.' is no task: give a Task"):
+            act()
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -166,11 +264,14 @@ def test_policies_that_never_settle_are_stopped() -> None:
     from loopwright.decisions import Switch
 
     def restless(run: Run) -> Decision | None:
-        return Switch("scripted:other") if run.moment == "call" else None
+        return Switch("scripted:other", "not that one") if run.moment == "call" else None
 
     run = Loop(Scripted(["ok"]), policies=[restless]).run_now(Task("x"))
     assert run.outcome is Outcome.failed
-    assert run.why.startswith("the policies did not settle: 100 decisions in a row")
+    assert run.why == (
+        "the policies did not settle: 100 decisions in a row without a call, the last one by "
+        "restless: Switch('not that one')"
+    )
 
 
 def test_an_answer_that_was_not_asked_for(log: Log) -> None:

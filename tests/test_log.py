@@ -4,6 +4,8 @@ import asyncio
 import os
 import sqlite3
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
-from loopwright.calls import Failure, Reply, Request, Text, ToolCall, Usage
+from loopwright.calls import Failure, Question, Reply, Request, Text, ToolCall, Usage
 from loopwright.events import Ended, Setting, Started
 from loopwright.log.migrations import VERSION
 from loopwright.models import Scripted
@@ -214,6 +216,19 @@ def test_a_file_that_is_removed_while_it_is_open(log: Log) -> None:
         append(log, 1, Ended(2.0, Outcome.stopped))
 
 
+def test_a_file_that_is_removed_is_missed_however_often_it_is_written(log: Log) -> None:
+    append(log, 0, BEGIN)
+    os.rename(log.path, f"{log.path}.moved")
+
+    def often() -> None:
+        for seq in range(1, 100):
+            append(log, seq, Ended(2.0, Outcome.stopped))
+            time.sleep(0.01)
+
+    with pytest.raises(LogError, match="was removed or replaced while it was open"):
+        often()
+
+
 def test_a_full_disk_stops_the_run_before_the_next_act(log: Log) -> None:
     (pages,) = log.connection.execute("pragma page_count").fetchone()
     log.connection.execute(f"pragma max_page_count = {pages + 1}")
@@ -249,6 +264,63 @@ def test_a_run_that_is_not_there(log: Log) -> None:
 def test_what_has_no_log_cannot_be_resumed() -> None:
     with pytest.raises(BadInput, match="keeps no log: give it one with"):
         Loop(Scripted([])).resume_now("r", Task("x"))
+
+
+HALF = "x\ud800"
+"""Half of a surrogate pair, which has no UTF-8."""
+
+
+def test_half_of_a_surrogate_pair_names_no_run(log: Log) -> None:
+    for at_all in (log.run, log.events, log.questions, log.holder, log.cancel):
+        with pytest.raises(RunNotFound, match=r"holds no run 'x.ud800'"):
+            at_all(HALF)
+    assert not log.has(HALF)
+
+
+def _asks(log: Log) -> tuple[str, Question]:
+    """A run that waits for a person, and its question."""
+    send = tool(effect="unsafe", name="send")(lambda: "sent")
+    model = Scripted([ToolCall("1", "send"), "Done."])
+    loop = Loop(model, policies=[Approve("send")], log=log)
+    run = loop.run_now(Task("Go.", tools=[send]))
+    return run.run_id, run.questions[0]
+
+
+@pytest.mark.parametrize("said", [{"note": HALF}, {"by": HALF}])
+def test_half_of_a_surrogate_pair_is_no_answer(log: Log, said: dict[str, str]) -> None:
+    run, question = _asks(log)
+    with pytest.raises(BadInput, match=r"'x.ud800' has half of a surrogate pair in it: leave"):
+        log.answer(run, "approve", **said)
+    assert log.questions(run) == [question]
+
+
+def test_one_question_has_one_answer(log: Log) -> None:
+    """Two people answer at the same moment, in contrary ways: one is told that it was too late."""
+    took: list[str] = []
+    late: list[str] = []
+
+    def say(gate: threading.Barrier, log: Log, run: str, text: str) -> None:
+        gate.wait()
+        try:
+            log.answer(run, text)
+            took.append(text)
+        except BadInput as error:
+            late.append(str(error))
+
+    with closing(Log(log.path)) as other, closing(Log(log.path)) as one:
+        for _ in range(20):
+            (run, question), gate = _asks(log), threading.Barrier(2)
+            both = [(one, "approve"), (other, "deny")]
+            people = [threading.Thread(target=say, args=(gate, at, run, text)) for at, text in both]
+            for person in people:
+                person.start()
+            for person in people:
+                person.join()
+            answer = log.answer_to(run, question)
+            assert answer is not None
+            assert [answer.text] == took[-1:]
+    assert len(took) == len(late) == 20
+    assert all("waits for no answer" in said for said in late)
 
 
 SECRETS = [

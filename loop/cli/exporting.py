@@ -119,6 +119,7 @@ def export_otlp(
 
     log = logged(path)
     options: Any = _options(**how) | {"run": named(log, run) if run else None}
+    click.echo("sending; an endpoint that is not there is tried again for a minute", err=True)
     if follow:
         sending = otlp.follow(log, endpoint, **options)
     else:

@@ -21,6 +21,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT = "runs.db"
 """The name that the README and the examples give a log."""
 
+_NAME_ONE = "name one with --log FILE, or LOOPWRIGHT_LOG"
+
 _PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 
 LAST = "last"
@@ -72,14 +74,17 @@ def logged(path: str | None) -> "Log":
     """The log that is there, to be read only if it may not be written."""
     from loopwright.report import opened
 
-    return opened(there(path))
+    path = there(path)
+    if not Path(path).stat().st_size:  # it would become one
+        raise NotFound(f"{path} is empty, and holds no log: {_NAME_ONE}")
+    return opened(path)
 
 
 def there(path: str | None) -> str:
     """The path of the log, if there is a file."""
     path = path or DEFAULT
     if not Path(path).exists():
-        raise NotFound(f"there is no log {path}: name one with --log FILE, or LOOPWRIGHT_LOG")
+        raise NotFound(f"there is no log {path}: {_NAME_ONE}")
     return path
 
 

@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 import click
 
-from loopwright.log.file import spared
-
 NARROWEST = 12
 """Columns to which a wide one is shortened at most: less says nothing."""
 
@@ -176,6 +174,8 @@ def width(text: str) -> int:
 
 def saved(text: str, path: str) -> None:
     """Write a file, readable by its owner only where it is new; ``-`` is the standard output."""
+    from loopwright.log.file import spared
+
     if path == "-":
         click.echo(text, nl=not text.endswith("\n"))
         return

@@ -131,6 +131,7 @@ def question(run: "Run", asked: "Question") -> dict[str, Any]:
         "question": asked.id,
         "purpose": asked.purpose,
         "text": asked.text,
+        "why": _unreached(run, asked),
         "choices": list(asked.choices),
         "digest": asked.digest,
         "call": _call(call) if call else None,
@@ -138,11 +139,21 @@ def question(run: "Run", asked: "Question") -> dict[str, Any]:
     }
 
 
+def _unreached(run: "Run", asked: "Question") -> str:
+    """Why the `ask` of a loop reached nobody; nothing where there was none."""
+    from loopwright.events import Paused
+
+    whys = [e.why for e in run.events if isinstance(e, Paused) and e.call == asked.id]
+    return whys[-1] if whys else ""
+
+
 def asking(held: dict[str, Any]) -> Iterator[str]:
     """A question in words, with all that would be done; what others wrote cannot pass for more."""
+    from loopwright.fold import waits_for
+
     mark = click.style(one_line(held["question"]), bold=True)
     yield f"{one_line(held['run'])} {mark}  {one_line(held['task'])}"
-    yield from wrapped(held["text"], "  > ")
+    yield from wrapped(waits_for(held["text"], held["why"]), "  > ")
     call = held["call"] or {}
     if "arguments" in call:
         effect = f" ({held['effect']})" if held["effect"] else ""

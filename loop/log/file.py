@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,20 @@ CHECKPOINT = 4000
 """Pages of the -wal, 16 MB, after which it is moved into the file. Each time costs two fsyncs: with
 SQLite's own 1,000 pages a fifth of what it takes to write an event with "process"."""
 
+_TAKEN = "UNIQUE constraint failed: events.run, events.seq"
+
+_process = os.getpid()
+
+
+def _forked() -> None:
+    """Once for each fork, since to ask for it is a call of the system: too dear for each write."""
+    global _process
+    _process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):  # where there are forks
+    os.register_at_fork(after_in_child=_forked)
+
 
 class Writing:
     """The connection, held for one write; what SQLite says against it becomes an error of ours."""
@@ -33,42 +46,63 @@ class Writing:
         self.path = path
         self.connection = connection
         self.read_only = read_only
-        self.lock = threading.Lock()
-        self.process = os.getpid()
+        self.process = _process
+        self.inside = False
         self.file = _identity(path)
         self.looked = 0.0
+        self._lock = threading.RLock()
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What a thread holds while it uses the connection, also to read, and may take again.
+
+        Raises `LogError` in a child that was forked, where it may be held by nobody for ever.
+        """
+        if self.process != _process:
+            raise LogError(f"{self.path} was opened before a fork: open it again in the child")
+        return self._lock
 
     def __enter__(self) -> sqlite3.Connection:
         self.lock.acquire()
         try:
+            if self.inside:  # the garbage collector may end a run at any place
+                raise LogError(f"{self.path} is being written by this very thread: do so after it")
             self._same_file()
         except LogError:
-            self.lock.release()
+            self._lock.release()
             raise
+        self.inside = True
         return self.connection
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.lock.release()
-        if error is None:
-            return
-        if isinstance(error, sqlite3.IntegrityError):
+        self.inside = False
+        try:
+            if error is not None:
+                self._told(error)
+        finally:
+            self._lock.release()
+
+    def _told(self, error: BaseException) -> None:
+        if isinstance(error, sqlite3.IntegrityError) and str(error) == _TAKEN:
             raise RunTaken(str(error)) from None
+        if isinstance(error, UnicodeEncodeError):
+            said = f"{error.object!r:.60} has half of a surrogate pair in it: leave it out"
+            raise BadInput(said) from None
         if isinstance(error, sqlite3.Error):
             with suppress(sqlite3.Error):
                 found(self.connection, self.path)  # another process may have changed the schema
             raise LogError(f"{self.path} cannot be written: {error}") from error
 
     def _same_file(self) -> None:
-        """Notice a fork, and, within a tenth of a second, a file that was replaced."""
+        """Notice, within a tenth of a second, a file that was replaced."""
         if self.read_only:
             hint = "make it writable, and open it without read_only"
             raise LogError(f"{self.path} was opened to be read only: {hint}")
-        if os.getpid() != self.process:
-            raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         now = time.monotonic()
-        if now - self.looked > 0.1 and _identity(self.path) != self.file:
-            raise LogError(f"{self.path} was removed or replaced while it was open")
-        self.looked = now
+        if now - self.looked > 0.1:
+            if _identity(self.path) != self.file:
+                raise LogError(f"{self.path} was removed or replaced while it was open")
+            self.looked = now
 
 
 def closed(connection: sqlite3.Connection, process: int) -> None:
@@ -95,11 +129,13 @@ def prepared(path: Path) -> None:
         _checked(path)
     except OSError as error:
         raise LogError(f"{path} cannot be created: {error.strerror}") from None
+    except ValueError as error:  # no file system has such a name
+        raise LogError(f"{path} cannot be created: {error}") from None
 
 
 def _checked(path: Path) -> None:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise LogError(f"{path} is no regular file: choose another path")
+    if not path.is_file():
+        raise LogError(f"{path} is no regular file, nor a link to one: choose another path")
     if not _may_write(path):
         raise LogError(f"{path} is read-only: make it writable, or say Log(..., read_only=True)")
 
@@ -153,6 +189,12 @@ def connected(path: str, durability: Durability) -> sqlite3.Connection:
     return _opened(where, path, lambda connection: _set_up(connection, path, durability))
 
 
+def asking(path: str, durability: Durability) -> sqlite3.Connection:
+    """One more connection to a log that is open, which users hold: none of ours is theirs."""
+    where = f"{Path(path).as_uri()}?mode=rw"
+    return _opened(where, path, lambda connection: _tuned(connection, durability))
+
+
 def _opened(
     uri: str, path: str, set_up: Callable[[sqlite3.Connection], None]
 ) -> sqlite3.Connection:
@@ -165,16 +207,42 @@ def _opened(
             set_up(connection)
         except sqlite3.DatabaseError as error:
             said = f"{path} cannot be opened as a log: {error}; it was not changed"
-            raise LogError(said) from None
+            raise LogError(f"{said}{_more(error)}") from None
         stack.pop_all()
     return connection
 
 
+def _more(error: sqlite3.DatabaseError) -> str:
+    damaged = _code(error) == sqlite3.SQLITE_CORRUPT
+    return "; `loopwright check` shows what is whole" if damaged else ""
+
+
+def _code(error: sqlite3.DatabaseError) -> int:
+    """What SQLite says, without its details; the module has errors of its own, which have none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _set_up(connection: sqlite3.Connection, path: str, durability: Durability) -> None:
     found(connection, path)  # before anything is changed
-    (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
-    if mode != "wal":
+    if _journal(connection) != "wal":
         raise LogError(f"{path} cannot be used in WAL mode: put it on a local disk")
+    _tuned(connection, durability)
+    migrate(connection, path)
+
+
+def _tuned(connection: sqlite3.Connection, durability: Durability) -> None:
     connection.execute(f"pragma synchronous = {SYNCHRONOUS[durability]}")
     connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
-    migrate(connection, path)
+
+
+def _journal(connection: sqlite3.Connection) -> str:
+    """Turn WAL on. SQLite does not wait for another process that does so too: both could wait for
+    ever."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            return str(connection.execute("pragma journal_mode = wal").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.001)

@@ -42,13 +42,14 @@ def current(connection: sqlite3.Connection, path: str) -> None:
 
 def found(connection: sqlite3.Connection, path: str) -> int:
     """The schema version of the log. Raises `LogError` if it is no log, or a newer one."""
+    # The tables first: a log that another process makes has its version together with them.
+    tables = {name for (name,) in connection.execute("select name from sqlite_master")}
     version = int(connection.execute("pragma user_version").fetchone()[0])
     if version > VERSION:
         raise LogError(
             f"{path} was written by a newer loopwright (schema {version}, this one knows "
             f"{VERSION}): upgrade loopwright; the file was not touched"
         )
-    tables = {name for (name,) in connection.execute("select name from sqlite_master")}
     if version == 0 and tables:
         raise LogError(f"{path} is a database, but no log of loopwright: choose another file")
     return version

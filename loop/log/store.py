@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from loopwright.log.file import (
     SYNCHRONOUS,
     Durability,
     Writing,
+    asking,
     closed,
     connected,
     reading,
@@ -53,6 +55,10 @@ _RUNS = "select run from events where type = 'Started' order by run"
 _OWN = (
     "select type, time, call, data from events"
     " where run = ? and (seq <= ? or type = 'Started') order by seq"
+)
+_ANSWER = (
+    "insert into answers (run, call, time, text, by, note) select ?1, ?2, ?3, ?4, ?5, ?6"
+    " where not exists (select 1 from answers where run = ?1 and call = ?2)"
 )
 _PART = "insert into parts values (?, ?) on conflict do nothing"
 
@@ -95,21 +101,36 @@ class Log:
         if str(path) == ":memory:":
             raise BadInput("a log is a file: to keep nothing, give the loop no log at all")
         self.path = os.path.abspath(path)
-        self.durability = durability
+        self.durability: Durability = durability
         self.read_only = read_only
         self.redaction = Redaction()
         self.connection = reading(self.path) if read_only else connected(self.path, durability)
         self._writing = Writing(self.path, self.connection, read_only)
+        self._local = threading.local()
         weakref.finalize(self, closed, self.connection, os.getpid())
         self.group = Group(self._commit)
 
     @property
     def db(self) -> Any:
-        """The log as a `sqlite_utils.Database`, to ask questions of; its totals are made first."""
+        """The log as a `sqlite_utils.Database`, to ask questions of; its totals are made first.
+
+        Each thread has its own, as long as it lasts: it sees what was written before, and may also
+        write tables of yours. While rows of a query are left, it sees no more than there was then.
+        """
+        self.sum_up()
+        local = self._local
+        if not hasattr(local, "db"):
+            local.db = self._database()
+        with self._writing.lock:  # which a child that was forked has not
+            return local.db
+
+    def _database(self) -> Any:
         import sqlite_utils
 
-        self.sum_up()
-        return sqlite_utils.Database(self.connection, execute_plugins=False)
+        own = reading(self.path) if self.read_only else asking(self.path, self.durability)
+        database = sqlite_utils.Database(own, execute_plugins=False)
+        weakref.finalize(database, closed, own, os.getpid())
+        return database
 
     def asked(
         self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()
@@ -119,13 +140,15 @@ class Log:
         The same as ``db.query``, whose library would load pandas, wherever that is installed.
         """
         self.sum_up()
-        cursor = self.connection.execute(query, values)
-        names = [name for name, *_ in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        with self._writing.lock:
+            cursor = self.connection.execute(query, values)
+            names = [name for name, *_ in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def close(self) -> None:
-        """Close the file. It is closed by itself when the log is garbage."""
+        """Close the file, and each `db` that nobody holds. Done by itself when it is garbage."""
         self.connection.close()
+        self._local = threading.local()
 
     # ------------------------------------------------------------------------------- writing
 
@@ -220,7 +243,7 @@ class Log:
 
     def _own(self, run: str, lock: AbstractContextManager[object], most: int) -> list[Event]:
         with lock:
-            rows = self.connection.execute(_OWN, (run, most)).fetchall()
+            rows = self._rows(_OWN, run, most)
         if not rows:
             raise RunNotFound(
                 f"{self.path} holds no run {run!r}; `select run from runs` lists them"
@@ -274,8 +297,13 @@ class Log:
     def has(self, run: str) -> bool:
         """Whether there is a run of this id."""
         with self._writing.lock:
-            query = "select 1 from events where run = ? limit 1"
-            return self.connection.execute(query, (run,)).fetchone() is not None
+            return bool(self._rows("select 1 from events where run = ? limit ?", run, 1))
+
+    def _rows(self, query: str, run: str, most: int) -> list[Any]:
+        try:
+            return self.connection.execute(query, (run, most)).fetchall()
+        except UnicodeEncodeError:  # half of a surrogate pair: no run is named so
+            return []
 
     def ids(self) -> list[str]:
         """The ids of all runs, oldest first."""
@@ -368,10 +396,8 @@ class Log:
         said = (answer.text, answer.by, answer.note)
         with self._writing as connection, transaction(connection):
             row = (run, asked.id, time.time(), *map(self.redaction.masked, said))
-            connection.execute(
-                "insert into answers (run, call, time, text, by, note) values (?, ?, ?, ?, ?, ?)",
-                row,
-            )
+            if not connection.execute(_ANSWER, row).rowcount:
+                raise BadInput(f"run {run} waits for no answer to {asked.id}: it has one by now")
 
     def _asked(self, run: str, question: str) -> Question:
         asked = [q for q in self.questions(run) if question in ("", q.id)]

@@ -204,8 +204,8 @@ def _family(log: Log) -> _Family:
 
 
 def _rows(log: Log, query: str, *values: Any) -> list[Any]:
-    with log.writing().lock:
-        return log.connection.execute(query, values).fetchall()
+    with log.reading() as connection:
+        return connection.execute(query, values).fetchall()
 
 
 def _version(log: Log) -> tuple[int, int]:

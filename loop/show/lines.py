@@ -30,6 +30,7 @@ from loopwright.events import (
     Returned,
     Started,
 )
+from loopwright.fold import waits_for
 from loopwright.show.text import short
 
 DECISION = "decision"
@@ -191,9 +192,9 @@ _MOMENTS = {"call": "before a call", "failure": "after a failed call", "answer":
 
 
 def _note_paused(line: Line, event: Paused) -> None:
-    question = line.calls.get(event.call)
-    text = f"waiting: {getattr(question, 'text', event.why or 'a person has to answer')}"
-    line.notes.append(Note("waiting", text))
+    call = line.calls.get(event.call)
+    asked = waits_for(call.text, event.why) if isinstance(call, Question) else event.why
+    line.notes.append(Note("waiting", f"waiting: {asked or 'a person has to answer'}"))
 
 
 def _note_resumed(line: Line, event: Resumed) -> None:

@@ -179,6 +179,7 @@ def test_spans_are_sent_once(typed: Typed, done: str, monkeypatch: pytest.Monkey
     thread.start()
     words = ("export-otlp", "--endpoint", f"http://127.0.0.1:{server.server_port}")
     first, again = data(typed(*words, "--json")), typed(*words).stdout
+    assert "is tried again for a minute" in typed(*words).stderr
     server.shutdown()
     thread.join()
     server.server_close()

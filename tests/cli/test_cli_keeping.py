@@ -83,6 +83,26 @@ def test_a_text_is_removed_and_never_shown(typed: Typed, log: Log) -> None:
     assert "does not hold this text" in typed("redact", "--yes", said=SECRET, status=3).stderr
 
 
+@pytest.mark.parametrize("words", ["runs", "show last", "board --save x.html", "tail", "pending"])
+def test_who_looks_makes_no_log_of_an_empty_file(typed: Typed, tmp_path: Path, words: str) -> None:
+    path = tmp_path / "runs.db"
+    path.touch(0o644)
+    said = typed(*words.split(), status=3).stderr
+    assert "runs.db is empty, and holds no log: name one with --log FILE" in said
+    assert not path.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_log_is_sent_to_check(typed: Typed, log: Log, done: str) -> None:
+    log.close()
+    path = Path(log.path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + b"\xff" * 1000 + whole[1100:])
+    for words in (["runs"], ["show", done], ["pending"]):
+        assert "`loopwright check` shows what is whole" in typed(*words, status=1).stderr
+    assert "malformed" in typed("check", status=1).stdout
+
+
 def test_a_file_that_is_no_log(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "runs.db").write_text("not a database, but some text of a certain length " * 20)
     for words in (["runs"], ["tail"], ["export"], ["check"]):

@@ -1,10 +1,12 @@
 """Questions to people: what is shown is what is answered, and nothing else is."""
 
+import io
 import os
 import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.clerk import Typed, data
@@ -13,6 +15,8 @@ from loopwright import Log, Loop, Task
 from loopwright.calls import Request, ToolCall
 from loopwright.models import Scripted
 from loopwright.policies import Approve
+from loopwright.show.markup import escaped
+from loopwright.show.terminal import Progress
 from loopwright.tools import Relay, ask_person, tool
 
 FULL = {"order": "A-17", "euros": 40.0}
@@ -41,6 +45,31 @@ def test_the_whole_of_a_long_argument_is_shown_on_one_line(typed: Typed, log: Lo
     (line,) = (line for line in typed("pending").stdout.splitlines() if "reason = " in line)
     assert line.count("x") == line.count("y") == 900
     assert "\\n    euros = 1.0\\n" in line
+
+
+@pytest.mark.parametrize(
+    ("ask", "why"),
+    [
+        (lambda question: "approve", "TypeError: <lambda>() takes 1 positional argument but 2"),
+        (lambda question, run: "yes", "BadInput: 'yes' is no answer to"),
+    ],
+)
+def test_why_nobody_was_reached_is_told(typed: Typed, log: Log, ask: Any, why: str) -> None:
+    pay = tool(name="pay")(lambda: "paid")
+    screen, model = io.StringIO(), Scripted([ToolCall("1", "pay"), "Done."])
+    rules, watch = [Approve("pay")], Progress(screen)
+    loop = Loop(model, policies=rules, log=log, ask=ask, watch=watch)
+    run = loop.run_now(Task("x", tools=[pay]))
+    told = f"May pay be called with {{}}? ({why}"
+    assert run.why.startswith(told)
+    assert f"waiting: {told}" in screen.getvalue()
+    shown = typed("show", "last", "--text").stdout
+    assert f"\n  {told}" in shown
+    assert f"      waiting: {told}" in shown
+    assert f"  > {told}" in typed("pending").stdout
+    (held,) = data(typed("pending", "--json"))
+    assert held["why"].startswith(why)
+    assert f'<span class="why">{escaped(told)}' in typed("show", "last", "--save", "-").stdout
 
 
 def test_nothing_waits(typed: Typed, done: str) -> None:
