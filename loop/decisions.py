@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from attrs import field, frozen
 from attrs.validators import ge, in_, instance_of, matches_re
 
-from loopwright.calls import Call
+from loopwright.calls import Call, ModelCall
 from loopwright.outcome import Outcome
 
 Moment = Literal["call", "failure", "answer"]
@@ -72,11 +72,16 @@ class Ask:
     digest: str = _words()
 
 
+def _workable(amend: Any, attribute: Any, call: Any) -> None:
+    if isinstance(call, ModelCall) and not isinstance(call.max_tokens, int):
+        raise TypeError(f"max_tokens={call.max_tokens!r}: give a whole number")
+
+
 @frozen
 class Amend:
     """Make this call in place of the one proposed; everybody is asked again."""
 
-    call: Call = field(validator=instance_of(get_args(Call)))
+    call: Call = field(validator=[instance_of(get_args(Call)), _workable])
     why: str = _words()
 
 

@@ -175,6 +175,16 @@ class Form(_Stand):
         return attrs.evolve(self, keys=keys, tag="" if own else self.name)
 
 
+def _unkeyed(kind: Any) -> bool:
+    """Whether no text, which a key of an object is, is one of these choices; texts of numbers are
+    numbers."""
+    if get_origin(kind) is Literal:
+        return not {*map(type, get_args(kind))}.isdisjoint((int, bytes))
+    if isinstance(kind, type) and issubclass(kind, Enum) and not issubclass(kind, int):
+        return not all(isinstance(one.value, str) for one in kind)
+    return kind in (None, NoneType)
+
+
 @define
 class Reading:
     """Reads one type, and puts forms in the place of the classes in it."""
@@ -203,6 +213,10 @@ class Reading:
     def _container(self, type_: Any, bare: Any, args: tuple[Any, ...]) -> Any:
         if bare in (abc.Iterable, abc.Collection):  # pydantic would read these lazily, or not
             bare = type_ = list
+        if bare is Literal and any(isinstance(one, bytes) for one in args):
+            raise no_data(title_of(type_), "its bytes are no text")
+        if args and isinstance(bare, type) and issubclass(bare, abc.Mapping) and _unkeyed(args[0]):
+            raise no_data(title_of(type_), "the keys of an object are texts")
         return bare[tuple(map(self.read, args))] if args and bare is not Literal else type_
 
     def _alias(self, type_: Any, alias: Any) -> Any:

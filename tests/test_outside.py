@@ -170,6 +170,15 @@ def test_no_limit_of_time_is_as_long_as_one_likes() -> None:
     assert run.output == "ok"
 
 
+def test_a_call_that_cannot_be_made_is_an_error_of_its_policy() -> None:
+    def boundless(run: Run) -> Amend:
+        return Amend(evolve(run.call, max_tokens=None), "as many as it likes")  # type: ignore[type-var]
+
+    run = Loop(Scripted(["Hi."]), policies=[boundless]).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert "boundless raised TypeError: max_tokens=None: give a whole number" in run.why
+
+
 def test_a_call_that_the_limit_of_time_cut_off_is_made_again_with_more(log: Log) -> None:
     task = Task("x")
     slow = Loop(Scripted(["late"], latency=5.0), policies=[Budget(seconds=0.05)], log=log)

@@ -580,6 +580,13 @@ def a_function() -> None: ...
         (attrs.make_class("Alone", {"x": attrs.field(type=int)}, eq=False), "Alone needs =="),
         (dataclasses.make_dataclass("Once", [("x", dataclasses.InitVar[int])]), "an InitVar"),
         (Cat | type(Cat.__name__, (Dog,), {}), "need different names: Cat, Cat"),
+        (Literal[b"a"], "its bytes are no text"),
+        (dict[Literal[1, 2], str], "the keys of an object are texts"),
+        (dict[None, str], "the keys of an object are texts"),
+        (
+            dict[enum.Enum("Numbers", {"one": 1, "two": "2"}), str],
+            "the keys of an object are texts",
+        ),  # type: ignore[misc]
     ],
 )
 def test_a_type_that_json_cannot_hold_is_refused_at_once(type_: Any, named: str) -> None:

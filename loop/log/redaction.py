@@ -137,7 +137,7 @@ class Redaction:
             or _DOT(text) is not None
             or ("://" in text and "@" in text)
             or _QUERY(text) is not None
-            or any(map(text.__contains__, self.plain))
+            or (bool(self.plain) and any(map(text.__contains__, self.plain)))
             or (self.odd is not None and self.odd.search(text) is not None)
         )
 
