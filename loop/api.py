@@ -131,6 +131,7 @@ class Loop:
         one with a `parent` is what the call of that run has made it.
         """
         nameable(run_id, "run")
+        each_of([inputs])
         if self.log and self.log.has(run_id):
             if not parent:
                 _check_same(self.log.run(run_id), a_task(task), inputs)

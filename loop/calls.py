@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from loopwright.fixed import fixed
+
 NANO = 1_000_000_000
 """Money is counted in whole nano-dollars, so that sums are exact."""
 
@@ -162,7 +164,7 @@ class ToolCall:
 
     id: str
     name: str
-    arguments: Mapping[str, Any] = field(factory=dict)
+    arguments: Mapping[str, Any] = field(factory=dict, converter=fixed)
     malformed: str = ""
     effect: Effect | None = None
     timeout: float | None = None

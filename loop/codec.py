@@ -94,11 +94,14 @@ def shown(data: Any) -> str:
     >>> shown({"b": "\u200b", "$a": 1})
     '{"$a":1,"b":"\\\\u200b"}'
     """
-    return _escaped(_sorted(plain(data)))
+    try:
+        return _escaped(_sorted(plain(data)))
+    except ValueError:  # of a number with more digits than Python writes
+        return canonical(data)
 
 
 def told(data: Any) -> str:
-    """Data as a model reads it: plain JSON. Raises `BadInput` for what is none.
+    """Data as a model reads it: JSON, and NaN as JavaScript has it. Raises `BadInput`.
 
     >>> told({"$ref": "Grüße"})
     '{"$ref":"Grüße"}'

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import attrs
 
+from loopwright.fixed import Fixed
 from loopwright.written import writer
 
 Write = Callable[[Any], str]
@@ -181,5 +182,7 @@ _WRITERS = _Writers(
         float: _float,
         bool: lambda value: "true" if value else "false",
         tuple: _tuple,
+        dict: _any,
+        Fixed: _any,
     }
 )

@@ -20,6 +20,7 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.decisions import Decision, Moment
+from loopwright.fixed import fixed
 from loopwright.outcome import Outcome
 
 
@@ -83,10 +84,10 @@ class Setting:
 
     model: str
     version: str = ""
-    tools: Mapping[str, str] = field(factory=dict)
+    tools: Mapping[str, str] = field(factory=dict, converter=fixed)
     output: str = ""
     checks: tuple[str, ...] = ()
-    limits: Mapping[str, Any] = field(factory=dict)
+    limits: Mapping[str, Any] = field(factory=dict, converter=fixed)
     policies: tuple[str, ...] = ()
     by: str = ""
     ceilings: tuple[Ceiling, ...] = ()
@@ -111,7 +112,7 @@ class Started:
     version: str = ""
     label: str = ""
     system: str = ""
-    inputs: Mapping[str, Any] = field(factory=dict)
+    inputs: Mapping[str, Any] = field(factory=dict, converter=fixed)
     max_tokens: int = 4096
     media: tuple[Media, ...] = ()
     options: Options = Options()

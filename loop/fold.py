@@ -58,8 +58,9 @@ from loopwright.events import (
     Started,
     Unwinding,
 )
+from loopwright.fixed import fixed
 from loopwright.outcome import Outcome
-from loopwright.run import PER_MESSAGE, Attempt, Run, fixed
+from loopwright.run import PER_MESSAGE, Attempt, Run
 from loopwright.spending import reserved, settled, unpresumed, unsettled
 from loopwright.task import Task
 
@@ -123,7 +124,11 @@ def _rested(run: Run, event: Event) -> bool:
     if type(event) is Returned:
         waited = type(event.result) is Answer or type(event.result) is Slept
         return waited and all(map(_idle, run.in_flight.values()))
-    return type(event) is Started or type(event) is Resumed
+    return type(event) in _IDLE
+
+
+_IDLE = (Started, Resumed, Reconciled)
+"""Before these nobody worked: the run was not carried on, or somebody looked after its books."""
 
 
 def _idle(call: Call) -> bool:

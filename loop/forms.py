@@ -175,6 +175,10 @@ class Form(_Stand):
         return attrs.evolve(self, keys=keys, tag="" if own else self.name)
 
 
+def _is_mapping(bare: Any) -> bool:
+    return isinstance(bare, type) and issubclass(bare, abc.Mapping)
+
+
 def _unkeyed(kind: Any) -> bool:
     """Whether no text, which a key of an object is, is one of these choices; texts of numbers are
     numbers."""
@@ -215,7 +219,7 @@ class Reading:
             bare = type_ = list
         if bare is Literal and any(isinstance(one, bytes) for one in args):
             raise no_data(title_of(type_), "its bytes are no text")
-        if args and isinstance(bare, type) and issubclass(bare, abc.Mapping) and _unkeyed(args[0]):
+        if args and _is_mapping(bare) and _unkeyed(args[0]):
             raise no_data(title_of(type_), "the keys of an object are texts")
         return bare[tuple(map(self.read, args))] if args and bare is not Literal else type_
 

@@ -17,7 +17,7 @@ def listed(name: str, given: Any, wrong: str = "", *attributes: str) -> tuple[An
         raise BadInput(f"{name}={given!r:.80}: give a list of {name}")
     items = tuple(given)
     for item in items:
-        if isinstance(item, list | tuple):
+        if type(item) in (list, tuple):
             raise BadInput(f"{name}: {item!r:.80} is a list in the list: put a * before it")
         if attributes and not _has(item, attributes):
             raise BadInput(f"{name}: {item!r:.80} {wrong}")

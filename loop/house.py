@@ -224,10 +224,10 @@ class House:
         return Setting(
             model=model,
             version=task.version,
-            tools={**task.digests},
+            tools=task.digests,
             checks=tuple(map(name_of, task.checks)),
             output=task.expects,
-            limits={**self.limits},
+            limits=self.limits,
             policies=self.told,
             ceilings=self.ceilings,
             by=by,

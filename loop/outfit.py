@@ -1,11 +1,9 @@
 """What a loop is made with besides its model and policies, checked when it is made."""
 
-import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from loopwright.calls import Delta
-from loopwright.errors import BadInput
 from loopwright.events import Event
 from loopwright.given import function, listed
 from loopwright.log.file import Durability
@@ -39,11 +37,7 @@ def wraps(ports: Any) -> tuple[Wrap, ...]:
 
 def kept(log: Any, durability: Durability) -> Log | None:
     """The log, opened if it is the path of one. Raises `BadInput`, and `LogError`."""
-    if isinstance(log, Log | None):
-        return log
-    if not isinstance(log, str | os.PathLike) or "\0" in str(log):
-        raise BadInput(f"log={log!r:.80}: give the path of the file, or a Log")
-    return Log(log, durability)
+    return log if isinstance(log, Log | None) else Log(log, durability)
 
 
 def watching(watch: Any) -> Watch | None:

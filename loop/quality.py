@@ -170,7 +170,8 @@ class Course:
 
 def course(events: Sequence[Event]) -> Course:
     """How the run of these events went."""
-    first, last = events[0], events[-1]
+    first = events[0]
+    last = next(event for event in reversed(events) if not isinstance(event, Reconciled))
     assert isinstance(first, Started)
     rungs: list[str] = []
     costs: Counter[int] = Counter()

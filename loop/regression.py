@@ -35,6 +35,7 @@ from loopwright.facts import asked
 from loopwright.fold import blank, fold, folded
 from loopwright.house import House
 from loopwright.log import jsonl
+from loopwright.log.file import spared
 from loopwright.log.store import Log
 from loopwright.loop import loop
 from loopwright.outcome import Outcome
@@ -336,6 +337,7 @@ def save_test(log: Log, run_id: str, path: str | os.PathLike[str], *, app: str) 
     is replaced. Raises `BadInput` where anything else is, and for what `export_test` refuses.
     """
     test, text = Path(path), recorded(log, run_id)
+    spared(test)
     before = test.read_text(encoding="utf-8", errors="replace") if test.is_file() else ""
     _ours(test, _IMPORT in before)
     if len(text) <= INSIDE:

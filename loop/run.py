@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import NOTHING, field, fields, frozen
@@ -40,6 +39,7 @@ from loopwright.events import (
     Spent,
     Unwinding,
 )
+from loopwright.fixed import fixed
 from loopwright.outcome import Outcome
 from loopwright.task import FRAME, Task
 from loopwright.trail import Trail
@@ -57,11 +57,6 @@ says it makes of one."""
 
 CONTEXT = 1_000_000
 """The most tokens of a document that only the provider sees: the largest context in use."""
-
-
-def fixed(value: Any) -> Any:
-    """The value, of a dict a view only: a run is shown to policies, which may look and no more."""
-    return MappingProxyType(value) if type(value) is dict else value
 
 
 @frozen
@@ -291,11 +286,6 @@ class Run:
         object.__setattr__(run, "__dict__", self.__dict__ | changes)
         return run
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and for other processes: those cannot take a view of a dict."""
-        state = self.__dict__.items()
-        return {name: dict(v) if type(v) is MappingProxyType else v for name, v in state}
-
     def before(self, call: Call, spent: Spent) -> "Run":
         """The run as policies see it before `call`, with what the calls beside it reserve."""
         return self.but(moment="call", call=call, spent=spent)
@@ -342,7 +332,7 @@ def _short(block: Block, longest: int) -> Block:
         return block
     left_out = len(block.content) - longest
     content = f"{block.content[:longest]} [… {left_out} characters left out]"
-    return ToolResult(block.call, content, block.error)
+    return ToolResult(block.call, content, block.error, block.outside)
 
 
 def weight(message: Message) -> int:

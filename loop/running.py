@@ -50,14 +50,22 @@ def _current() -> "asyncio.Task[Any] | bool":
 def _here(start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     with asyncio.Runner() as runner:
         try:
-            return runner.run(start())
-        finally:
-            left = asyncio.all_tasks(runner.get_loop())
-            for task in left:
-                task.cancel()
-                task.add_done_callback(_unheard)
-            with suppress(KeyboardInterrupt, SystemExit):  # they are on their way already
-                runner.run(_ended(left)) if left else None
+            result = runner.run(start())
+        except BaseException:
+            with suppress(KeyboardInterrupt, SystemExit):  # one is on its way already
+                _cleared(runner)
+            raise
+        _cleared(runner)
+        return result
+
+
+def _cleared(runner: asyncio.Runner) -> None:
+    left = asyncio.all_tasks(runner.get_loop())
+    for task in left:
+        task.cancel()
+        task.add_done_callback(_unheard)
+    if left:
+        runner.run(_ended(left))
 
 
 async def _ended(left: set[asyncio.Task[Any]]) -> None:
@@ -81,6 +89,7 @@ def _elsewhere(
     start: Callable[[], Coroutine[Any, Any, Result]], caller: "asyncio.Task[Any] | bool"
 ) -> Result:
     """Finish it in another thread, unless the user or whoever waits for `caller` breaks it off."""
+    before = _cancelled(caller)
     running: list[tuple[asyncio.AbstractEventLoop, Any]] = []
     interrupted: list[bool] = []
 
@@ -94,7 +103,8 @@ def _elsewhere(
         try:
             done = thread.submit(contextvars.copy_context().run, _here, main)
             while not wait([done], TICK).done:
-                _raise_if_cancelled(caller)
+                if _cancelled(caller) > before:
+                    raise asyncio.CancelledError
             return done.result()
         except BaseException:
             interrupted.append(True)
@@ -104,10 +114,10 @@ def _elsewhere(
             raise
 
 
-def _raise_if_cancelled(caller: "asyncio.Task[Any] | bool") -> None:
-    """At the first Ctrl-C `asyncio.run` only cancels its task, which cannot notice as it waits."""
-    if isinstance(caller, asyncio.Task) and caller.cancelling():
-        raise asyncio.CancelledError
+def _cancelled(caller: "asyncio.Task[Any] | bool") -> int:
+    """How often it was. The first Ctrl-C with `asyncio.run` is no more than that, and a task which
+    waits for a thread cannot notice."""
+    return caller.cancelling() if isinstance(caller, asyncio.Task) else 0
 
 
 class Carried:

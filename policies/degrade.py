@@ -72,7 +72,7 @@ class Degrade(Policy):
 
     def _clamped(self, run: Run, call: ModelCall) -> ModelCall | None:
         """The call with as many output tokens as fit, if that is enough."""
-        sizes = range(self.least, call.max_tokens + 1)
+        sizes = range(min(self.least, call.max_tokens), call.max_tokens + 1)
         fitting = bisect_right(sizes, 0, key=lambda size: not _fits(run, _quote(run, call, size)))
         return evolve(call, max_tokens=sizes[fitting - 1]) if fitting else None
 

@@ -50,10 +50,10 @@ class Permit(Policy):
     or that is missing fits no pattern.
 
     `outside` are the tools whose results come from outside, beside those that say so themselves
-    with the label ``"outside"``. Once such a result is in the conversation, its author may speak
-    through the model, and only the tools that fit `after` are permitted still; by default none is.
-    Leave `outside` empty, and `after` at ``("*",)``, to pay no regard to that. Calls of the same
-    reply as the one that brings the content in were decided on before it was read.
+    with the label ``"outside"``. Once such a result or error is in the conversation, its author may
+    speak through the model, and only the tools that fit `after` are permitted still; by default
+    none is. Leave `outside` empty, and `after` at ``("*",)``, to pay no regard to that. Calls of
+    the same reply as the one that brings the content in were decided on before it was read.
 
     Stands above `Approve`: a person is not asked about what is not permitted. Raises `BadInput` for
     a rule that cannot work.
@@ -109,9 +109,14 @@ class Permit(Policy):
                 case Returned(call=name, result=ToolResult(outside=True)):
                     marked.add(name)
                 case Intended(call=ToolCall(id=id, name=name)):
-                    if id in marked or any(fnmatchcase(name, each) for each in self.outside):
+                    if id in marked or self._is_outside(run, name):
                         return name
         return ""
+
+    def _is_outside(self, run: Run, name: str) -> bool:
+        """Whether strangers speak through a tool, be it in a result or in an error."""
+        labelled = run.task is not None and run.task.is_outside(name)
+        return labelled or any(fnmatchcase(name, each) for each in self.outside)
 
 
 def _misfit(call: ToolCall, patterns: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from loopwright.calls import Failure, Media, Message, Reply, Text, ToolCall, ToolResult
 from loopwright.codec import canonical
-from loopwright.errors import BadInput, Mismatch
+from loopwright.errors import BadInput
 from loopwright.inspect import Ballot
 from loopwright.policies.given import at_least, function, named, text
 from loopwright.policies.judge import Judge
@@ -190,7 +190,7 @@ def _value(run: Run, reply: Reply | Failure, key: Key | None) -> str | None:
         return None
     try:
         return _compared(run, reply.text, key)
-    except Mismatch:
+    except Exception:  # a Mismatch, or whatever `key` raises: a ballot that cannot be read
         return None
 
 

@@ -252,6 +252,25 @@ def test_what_waits_for_run_now_can_be_cancelled() -> None:
     assert seen[-1].outcome is Outcome.cancelled
 
 
+def test_what_was_cancelled_before_may_still_clean_up_with_run_now() -> None:
+    done: list[Any] = []
+
+    async def main() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            done.append(Loop(Scripted(["Hi."], latency=0.3)).run_now(Task("x")).output)
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(main())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cancelled())
+    assert done == ["Hi."]
+
+
 def test_an_error_of_run_now_has_no_other_for_its_cause() -> None:
     with pytest.raises(ValueError, match="needs the input 'name'") as raised:
         Loop(Scripted([])).run_now(Task("Greet {name}."))
@@ -324,26 +343,29 @@ def test_a_policy_cannot_write_into_the_run_that_it_is_shown() -> None:
 
         run = Loop(Scripted(["Hi."]), policies=[meddles]).run_now(Task("x"))
         assert run.outcome is Outcome.failed
-        assert "does not support item assignment" in run.why
+        assert "a run is to be looked at only: change a copy" in run.why
     assert Loop(Scripted(["Hi."])).run_now(Task("x")).output == "Hi."
 
 
-def test_what_a_policy_writes_into_limits_is_not_for_other_runs() -> None:
-    def lifts(run: Run) -> None:
-        run.limits["model_calls"] = 10**6  # type: ignore[index]
-        run.setting.tools["look"] = "?"  # type: ignore[index]
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: run.limits.update(model_calls=10**6),
+        lambda run: run.setting.tools.pop("look"),
+        lambda run: run.inputs.setdefault("name", "Eve"),
+        lambda run: run.messages[1].blocks[0].arguments.clear(),
+        lambda run: run.call.arguments.update(x=1),
+    ],
+)
+def test_nor_into_what_it_was_begun_with_or_what_was_said(write: Callable[[Run], Any]) -> None:
+    def meddles(run: Run) -> None:
+        if isinstance(run.call, ToolCall):
+            write(run)
 
-    task = Task("x", tools=[look])
-    loop = Loop(Scripted(["Hi.", "Hi."]), policies=[Budget(model_calls=3), lifts])
-    first = loop.run_now(task)
-    assert first.limits["model_calls"] == 10**6
-    seen: list[Any] = []
-    loop.watch = lambda run, event: seen.append(
-        (run.limits["model_calls"], run.setting.tools["look"])
-    )
-    loop.run_now(task)
-    assert seen[0][0] == 3
-    assert seen[0][1] != "?"
+    model = Scripted([ToolCall("1", "look"), "Hi."])
+    run = Loop(model, policies=[meddles]).run_now(Task("Greet {name}.", tools=[look]), name="Ada")
+    assert run.outcome is Outcome.failed
+    assert "a run is to be looked at only: change a copy" in run.why
 
 
 def test_what_is_called_is_what_everybody_was_asked_about(log: Log) -> None:
@@ -374,9 +396,13 @@ def test_what_is_called_is_what_everybody_was_asked_about(log: Log) -> None:
 
 
 def test_a_run_is_copied_and_pickled_as_it_is() -> None:
-    run = Loop(Scripted(["Hi."])).run_now(Task("Greet {whom}."), whom={"name": "Ada"})
-    assert pickle.loads(pickle.dumps(run)) == run == copy.deepcopy(run)
+    model = Scripted([ToolCall("1", "look"), "Hi."])
+    run = Loop(model).run_now(Task("Greet {whom}.", tools=[look]), whom={"name": "Ada"})
+    assert pickle.loads(pickle.dumps(run.events)) == run.events
+    assert copy.deepcopy(run.inputs) == run.inputs == copy.copy(run.inputs)
     assert json.dumps(run.inputs) == '{"whom": {"name": "Ada"}}'
+    plain = Loop(Scripted(["Hi."])).run_now(Task("Greet {whom}."), whom="Ada")
+    assert pickle.loads(pickle.dumps(plain)) == plain == copy.deepcopy(plain)
 
 
 # ------------------------------------------------------------------------- data as it is shown

@@ -31,8 +31,8 @@ def check(root: str | os.PathLike[str]) -> str:
     """
     if os.open not in os.supports_dir_fd or os.rename not in os.supports_dir_fd:
         raise BadInput("files are opened step by step by means of POSIX, which is not here")
-    if not os.path.isdir(root):
-        raise BadInput(f"{os.fspath(root)!r} is no folder: make it first")
+    if not isinstance(root, str | os.PathLike) or not os.path.isdir(root):
+        raise BadInput(f"{root!r} is no folder: make it first")
     return os.path.realpath(root)
 
 

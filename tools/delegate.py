@@ -20,7 +20,7 @@ from loopwright.policy import Policy, flat
 from loopwright.run import Run
 from loopwright.task import Task
 from loopwright.tools.labels import labels
-from loopwright.tools.tool import Tool, tool
+from loopwright.tools.tool import Tool, check_name, tool
 from loopwright.use import Billed, Place, StillWaiting
 
 
@@ -37,7 +37,7 @@ def delegate(
     the log, also where the child itself was accepted. The tool has the labels of all tools of the
     child: what one of them brings in from outside, it may pass on.
 
-    Raises `BadInput` for an amount that is none, and for a name that no tool can have.
+    Raises `BadInput` for what is no task, loop or amount, and for a name that no tool can have.
 
     >>> from loopwright.models import Scripted
     >>> poet = delegate(Task("Write about {topic}."), Loop(Scripted(["Oh!"])), usd=1, name="poet")
@@ -47,9 +47,11 @@ def delegate(
     >>> boss.run_now(Task("Have a poem written.", tools=[poet], limits=Budget(usd=2))).output
     'Done.'
     """
+    if not isinstance(task, Task) or not isinstance(loop, Loop):
+        wrong = task if not isinstance(task, Task) else loop
+        raise BadInput(f"{wrong!r:.80}: give a Task, and the Loop that carries it out")
     name = name or "_".join(task.title.lower().split())[:40]
-    if not name.replace("_", "").replace("-", "").isalnum():
-        raise BadInput(f"a delegate cannot be called {name!r}: give name= of letters, digits, _ -")
+    check_name("delegate", name)
     texts = {one: {"type": "string"} for one in task.fields}
     schema = {
         "type": "object",

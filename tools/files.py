@@ -5,13 +5,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from threading import Lock
 
 from attrs import evolve, field, frozen
 
-from loopwright.errors import BadInput
 from loopwright.tools import beneath
-from loopwright.tools.tool import Tool, tool
+from loopwright.tools.tool import Tool, at_least, tool
 
 _HEADER = 100
 """Bytes that are enough for the first line of what is kept."""
@@ -37,8 +37,9 @@ def files(
     add ``"outside"`` if strangers may have written the files.
 
     Writing is ``"idempotent"``, and undone when its run ends badly, unless the file was changed
-    by others since. What was there before is kept in ``.loopwright-undo`` in the root; delete that
-    folder when nothing has to be undone any more.
+    by others since; so calls of one tool that come in one reply are made in their order. What was
+    there before is kept in ``.loopwright-undo`` in the root; delete that folder when nothing has to
+    be undone any more.
 
     Raises `BadInput` if `root` is no folder.
 
@@ -50,8 +51,7 @@ def files(
     ...     read("plan.md"), listing()
     ('two', ['plan.md'])
     """
-    if largest < 1:
-        raise BadInput(f"largest={largest!r}: give a positive number of bytes")
+    at_least(1, "largest", largest)
     at = _Files(beneath.check(root), largest)
     labels = tuple(labels)
     reading = [
@@ -61,8 +61,9 @@ def files(
     if not write:
         return reading
     undo = tool(at.undo, effect="idempotent")
-    writing = (tool(f, effect="idempotent", undo=undo) for f in (at.write_file, at.edit_file))
-    return [*reading, *writing]
+    # undo takes the calls back last first, so those of one reply must be made in their order
+    made = partial(tool, effect="idempotent", undo=undo, at_once=1)
+    return [*reading, made(at.write_file), made(at.edit_file)]
 
 
 @frozen
@@ -149,7 +150,8 @@ class _Files:
                 raise PermissionError(f"{path} was changed by others meanwhile")
             self._keep(kept, evolve(known, after=after))
             beneath.replace(here, name, after)
-        return {"path": path, "bytes": str(len(after)), "undo": kept}
+        told = "/".join((*folder, name))  # undo reads this: no path may be so long that it is cut
+        return {"path": told, "bytes": str(len(after)), "undo": kept}
 
     def undo(self, path: str, result: str = "", idempotency_key: str = "") -> str:
         """Put back what was there before the call that gave `result`, or had this key.

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from loopwright.errors import BadInput
 from loopwright.tools.address import Network, refusal
-from loopwright.tools.tool import Tool, tool
+from loopwright.tools.tool import Tool, at_least, positive, texts, tool
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -25,6 +25,9 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]{1,8000}")
 """A URL as every parser reads it: no blank, control character or backslash. 8,000 characters are
 what RFC 9110 asks servers to take."""
+
+_HOST = re.compile(r"[^/@?#\\\s]+")
+"""A host and maybe a port, and nothing more of a URL."""
 
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 """A last label that makes a host an IPv4 address in the eyes of some resolvers."""
@@ -75,7 +78,8 @@ def http(
     the same at each of at most `redirects` redirects (5 lead anywhere, curl allows 50), where
     `headers` stay behind as soon as scheme, host or port change. No proxy, cookie or ``.netrc`` is
     used. `largest` bounds the body in bytes, packed and unpacked (a megabyte is twenty times what
-    a model is shown), `timeout` the whole in seconds. `resolve` gives the addresses of a host.
+    a model is shown), `timeout` the whole in seconds. `resolve` gives the addresses of a host,
+    whose name it is given in ASCII (``xn--…``).
 
     The effect class is ``"read"`` for GET and HEAD, else ``"unsafe"``. Raises `BadInput` for hosts,
     methods, networks or numbers that cannot work.
@@ -84,12 +88,13 @@ def http(
     >>> tool.effect, list(tool.spec.schema["properties"])
     ('read', ['url'])
     """
-    if largest < 1 or timeout <= 0 or redirects < 0:
-        raise BadInput("largest= and timeout= are positive, redirects= is at least 0")
+    at_least(1, "largest", largest)
+    at_least(0, "redirects", redirects)
+    positive("timeout", timeout)
     client = _Client(
         _hosts(hosts, bool(headers)),
         _methods(methods),
-        dict(headers or {}),
+        texts("headers", headers),
         _networks(networks),
         largest,
         timeout,
@@ -179,9 +184,9 @@ class _Client:
             url = httpx.URL(_plain(text))
         except httpx.InvalidURL as error:
             raise ValueError(f"the URL cannot be read: {error}") from None
-        if url.scheme not in _PORTS or url.userinfo or not url.host:
+        if url.scheme not in _PORTS or url.userinfo or not url.raw_host:
             raise PermissionError("only a URL of http or https without a user name can be fetched")
-        host = url.raw_host.decode("ascii").rstrip(".").lower()
+        host = _ascii(url)
         if _NUMBER.match(host.rpartition(".")[2]) and not _is_address(host):
             raise PermissionError(f"{host} is no host name, and no address in its usual form")
         url = url.copy_with(host=host, fragment=None)
@@ -193,19 +198,20 @@ class _Client:
         """What came back, and where it leads, of the first address that can be connected to."""
         import httpx
 
-        failure: Exception = ConnectionError(f"no address is known of {request.url.host}")
+        failure: Exception = ConnectionError(f"no address is known of {_ascii(request.url)}")
         for address in await self._addresses(request.url):
             try:
                 return await self._sent_to(address, request)
             except httpx.ConnectError as error:
                 failure = error
-        raise ConnectionError(f"{request.url.host} cannot be reached: {failure}")
+        raise ConnectionError(f"{_ascii(request.url)} cannot be reached: {failure}")
 
     async def _addresses(self, url: Any) -> Sequence[str]:
-        found = await self.resolve(url.host, url.port or _PORTS[url.scheme])
+        host = _ascii(url)
+        found = await self.resolve(host, url.port or _PORTS[url.scheme])
         for address in found:
             if why := refusal(address, self.networks):
-                raise PermissionError(f"{url.host} is not connected to: {why}")
+                raise PermissionError(f"{host} is not connected to: {why}")
         return found
 
     async def _sent_to(self, address: str, request: _Request) -> tuple[Response, str]:
@@ -226,7 +232,7 @@ class _Client:
                 request.url.copy_with(host=address),
                 headers=headers,
                 content=request.body.encode() if request.body else None,
-                extensions={"sni_hostname": request.url.host},
+                extensions={"sni_hostname": _ascii(request.url)},
             ) as response,
         ):
             read = await _read(response, self.largest)
@@ -307,7 +313,12 @@ def _plain(text: str) -> str:
 
 
 def _origin(url: Any) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+    return url.scheme, _ascii(url), url.port
+
+
+def _ascii(url: Any) -> str:
+    """The host as DNS knows it. Python's own codec takes some names, such as faß.de, for others."""
+    return str(url.raw_host.decode("ascii").rstrip(".").lower())
 
 
 def _is_address(host: str) -> bool:
@@ -318,8 +329,7 @@ def _is_address(host: str) -> bool:
 
 
 def _fits(url: Any, pattern: str) -> bool:
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    name = host if url.port is None else f"{host}:{url.port}"
+    name = url.netloc.decode("ascii")
     if pattern.startswith("*."):
         return bool(name.endswith(pattern[1:]))
     return name == pattern or (pattern == "*" and url.port is None)
@@ -327,11 +337,23 @@ def _fits(url: Any, pattern: str) -> bool:
 
 def _hosts(hosts: Any, secret: bool) -> tuple[str, ...]:
     listed = isinstance(hosts, Sequence) and not isinstance(hosts, str) and hosts
-    if not listed or not all(isinstance(h, str) and re.fullmatch(r"[^/@\s]+", h) for h in hosts):
+    if not listed or not all(isinstance(h, str) and _HOST.fullmatch(h) for h in hosts):
         raise BadInput(f"hosts={hosts!r}: give a list of names, such as ['api.example.com']")
     if secret and (len(hosts) > 1 or "*" in hosts[0]):
         raise BadInput("headers may hold a secret: make a tool of its own for the one host")
-    return tuple(host.lower() for host in hosts)
+    return tuple(map(_pattern, hosts))
+
+
+def _pattern(host: str) -> str:
+    """The pattern in the form that hosts of URLs have."""
+    import httpx
+
+    below = "*." if host.startswith("*.") else ""
+    try:
+        url = httpx.URL(f"//{host.removeprefix('*.')}")
+        return below + url.copy_with(host=_ascii(url)).netloc.decode("ascii")
+    except httpx.InvalidURL as error:
+        raise BadInput(f"hosts: {host!r} is no name of a host: {error}") from None
 
 
 def _methods(methods: Any) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from loopwright.calls import Answer, Question
 from loopwright.errors import BadInput
 from loopwright.live import threaded
 from loopwright.port import fitting
+from loopwright.tools.mcp_bounds import errors
 from loopwright.tools.mcp_told import of_schema, problem
 
 Ask = Callable[[Question], "str | Answer | Awaitable[str | Answer | None] | None"]
@@ -114,6 +115,6 @@ def value(text: str, form: Mapping[str, Any]) -> Any:
 
 
 def _fitting(content: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    for error in of_schema(dict(schema)).iter_errors(content):
+    for error in errors(of_schema(dict(schema)), content):
         raise BadInput(f"the answer does not fit: {problem(error)}")
     return content

@@ -6,6 +6,7 @@ event loop of its own, in which one task holds the connection from its beginning
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -17,8 +18,8 @@ from attrs import field, frozen
 from loopwright.calls import Failure
 from loopwright.errors import BadInput
 from loopwright.tools.mcp_asked import Ask, answered
-from loopwright.tools.mcp_stdio import Child, piped, started
-from loopwright.tools.mcp_told import fingerprint, problem
+from loopwright.tools.mcp_stdio import LARGEST, Child, piped, started, too_large
+from loopwright.tools.mcp_told import fingerprint, fit
 
 PAGES = 100
 """Pages of a list of tools that are read: what the SDK reads at most (`_RELIST_PAGE_CAP`)."""
@@ -28,6 +29,8 @@ GRACE = 10.0
 
 _LONG = 1_000
 """Characters that are told of what was wrong with a result."""
+
+_LOG = logging.getLogger("loopwright")
 
 _Result = TypeVar("_Result")
 Told = Callable[[float, "float | None", "str | None"], object]
@@ -59,10 +62,30 @@ async def _reached(at: Address) -> AsyncIterator[tuple[Any, Child | None]]:
         from mcp.client.streamable_http import streamable_http_client
 
         times = Timeout(at.starting, read=None)  # a call has a timeout of its own
-        async with AsyncClient(headers=dict(at.headers), timeout=times) as http:
+        options: dict[str, Any] = {"timeout": times, "event_hooks": {"response": [_capped]}}
+        async with AsyncClient(headers=dict(at.headers), **options) as http:
             yield streamable_http_client(at.url, http_client=http), None
     else:
         yield at.object, None
+
+
+async def _capped(response: Any) -> None:
+    """Let the body be read up to `LARGEST` bytes, unpacked; of events the SDK bounds each one."""
+    kind = response.headers.get("content-type", "").lower()
+    if response.is_success and kind.startswith("text/event-stream"):
+        return
+    unpacked = response.aiter_bytes
+
+    async def parts() -> AsyncIterator[bytes]:
+        from httpx2 import StreamError
+
+        size = 0
+        async for part in unpacked():
+            if (size := size + len(part)) > LARGEST:
+                raise StreamError(too_large())  # which the SDK takes for a message that is none
+            yield part
+
+    response.aiter_bytes = parts
 
 
 class Life:
@@ -117,6 +140,8 @@ class Life:
                 _reached(self.at) as (transport, self.child),
                 self._client(transport) as self.client,
             ):
+                # The SDK's own check of results has no bounds: `called` does it with `fit`.
+                self.client.session.validate_tool_result = _trusting
                 await self.listed()
                 listening = asyncio.ensure_future(self._listen())
                 self._begun.set()
@@ -181,11 +206,17 @@ class Life:
             return Failure(
                 "tool_error", f"{self.at.name} {gone} {name} since the task was made: do without it"
             )
+        tool = self.tools[name]
         try:
-            return await self.client.call_tool(name, arguments, progress_callback=_async(told))
-        except (RuntimeError, ValueError) as error:  # of the SDK, for a result that is not valid
-            why = problem(error.__cause__) if hasattr(error.__cause__, "absolute_path") else error
-            return Failure("tool_error", f"{name} gave what it should not: {why!s:.{_LONG}}")
+            result = await self.client.call_tool(name, arguments, progress_callback=_async(told))
+            fit(tool, result)
+        except (RuntimeError, ValueError) as error:  # of the SDK too, for what is no result
+            return Failure("tool_error", f"{name} gave what it should not: {error!s:.{_LONG}}")
+        return result
+
+
+async def _trusting(name: str, result: Any) -> None:
+    """Takes the place of what checks a result."""
 
 
 def _async(told: Told | None) -> Any:
@@ -233,8 +264,12 @@ class Link:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> None:
-        """Wait for the end of the thread."""
-        self._thread.join()
+        """Wait for the end of the thread; if something holds it up, only the process is ended."""
+        self._thread.join(2 * GRACE)  # what is late is cancelled after one, and takes its time too
+        if self._thread.is_alive():
+            _LOG.warning("the connection to %s does not end: it is left behind", self.at.name)
+            if self._life and self._life.child:
+                self._life.child.kill()
 
     def _worked(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -286,8 +321,15 @@ class Link:
 
 
 def _ended(error: Any) -> bool:
-    """Whether the connection is over; a server over HTTP that forgot the session says so in words
-    of the SDK's."""
+    """Whether the connection is over. The code for that is also the first of those that servers
+    may use as they like: only with the words of an SDK it says so."""
     from mcp_types import CONNECTION_CLOSED
 
-    return error.code == CONNECTION_CLOSED or str(error) == "Session terminated"
+    said = str(error)
+    closed = error.code == CONNECTION_CLOSED and said.startswith(_CLOSED)
+    return closed or said == "Session terminated"
+
+
+_CLOSED = ("Connection closed", "SSE stream ", "Bad Request: ")
+"""How an error begins that Python's SDK makes up when no answer will come, or that TypeScript's
+gives over HTTP when it has forgotten the session."""

@@ -28,6 +28,11 @@ _LOOK = 0.01
 which a child of the server may hold open."""
 
 
+def too_large() -> str:
+    """What is said of a server whose message is larger than `LARGEST`."""
+    return f"it sent a message of more than {LARGEST // 2**20} MB"
+
+
 class Child:
     """The process of a server."""
 
@@ -53,6 +58,10 @@ class Child:
     def words(self) -> str:
         """The last that it said on stderr."""
         return self._words.decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """At once, with all that it started; from any thread."""
+        _signal(self.process, "SIGKILL")
 
     async def listen(self) -> None:
         """Read what it says on stderr, however much that is, and keep the end of it."""
@@ -165,7 +174,7 @@ async def _line(child: Child) -> bytes:
     try:
         return await child.process.stdout.readline()
     except ValueError:  # of `StreamReader`, for what passes its limit
-        child.fault = f"it sent a message of more than {LARGEST // 2**20} MB"
+        child.fault = too_large()
         return b""
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from loopwright.calls import Effect, ToolSpec
 from loopwright.codec import digest
-from loopwright.errors import BadInput, Mismatch
+from loopwright.errors import BadInput, Mismatch, in_words
+from loopwright.tools.mcp_bounds import bounded, errors
 
 _LEGAL = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _LONGEST = 64
@@ -103,7 +104,7 @@ def validator(tool: Any) -> Any:
 
 
 def of_schema(schema: Any) -> Any:
-    """What jsonschema checks values with. It fetches nothing: a `$ref` stays within the schema."""
+    """What `errors` checks values with. It fetches nothing: a `$ref` stays within the schema."""
     from jsonschema.validators import (  # type: ignore[import-untyped]
         Draft202012Validator,
         validator_for,
@@ -112,7 +113,7 @@ def of_schema(schema: Any) -> Any:
 
     kind = validator_for(schema, default=Draft202012Validator)  # which MCP names as the default
     kind.check_schema(schema)
-    return kind(schema, registry=Registry())
+    return bounded(kind)(schema, registry=Registry())
 
 
 def _unusable(tool: Any, why: str) -> str:
@@ -123,11 +124,11 @@ def checked(validator: Any, arguments: Any) -> dict[str, Any]:
     """A copy of the arguments. Raises `Mismatch`, with the path of each that does not fit."""
     try:
         copy = json.loads(json.dumps(arguments, allow_nan=False))
-        errors = sorted(validator.iter_errors(copy), key=lambda error: list(map(str, error.path)))
+        found = sorted(errors(validator, copy), key=lambda error: list(map(str, error.path)))
     except Exception as error:  # a `$ref` to nothing, a pattern that is none, too deep a value
         raise Mismatch([f"cannot be checked: {type(error).__name__}: {error!s:.200}"]) from None
-    if errors or not isinstance(copy, dict):
-        raise Mismatch(map(problem, errors[:_PROBLEMS]))
+    if found or not isinstance(copy, dict):
+        raise Mismatch(map(problem, found[:_PROBLEMS]))
     return copy
 
 
@@ -140,6 +141,22 @@ def problem(error: Any) -> str:
     path = ".".join(map(str, error.absolute_path))
     said = error.message if len(error.message) <= _LONG else f"{error.message[: _LONG - 1]}…"
     return f"{path}: {said}" if path else said
+
+
+def fit(tool: Any, result: Any) -> None:
+    """Raises `ValueError` for a result whose data is not what the tool declares."""
+    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+
+    if result.is_error or tool.output_schema is None:
+        return
+    if "structured_content" not in result.model_fields_set:
+        raise ValueError("no structured content, which it declares")
+    try:
+        wrong = best_match(errors(of_schema(tool.output_schema), result.structured_content))
+    except Exception as error:  # as in `checked`, or a schema that is none
+        raise ValueError(f"it cannot be checked: {in_words(error):.200}") from None
+    if wrong is not None:
+        raise ValueError(problem(wrong))
 
 
 def text(result: Any) -> str:

@@ -9,19 +9,28 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
 
-from attrs import asdict, field, frozen
-from attrs.validators import ge, gt
+from attrs import asdict, frozen
 
 from loopwright.errors import BadInput
+from loopwright.tools.tool import at_least, positive
 
 GRACE = 5.0
 """Seconds after its time in which the supervisor must have ended a command: it takes milliseconds,
 unless the machine is overloaded."""
 
 _SUPERVISOR = str(Path(__file__).with_name("supervisor.py").resolve())
+_BEGIN = """
+import runpy, sys
+_, supervisor, handle = sys.argv
+with open(int(handle)) as order:
+    sys.argv = [supervisor, order.read()]
+runpy.run_path(supervisor, run_name="__main__")
+"""
+"""What starts the supervisor, its order read from an open file."""
+
 _CHUNK = 65_536  # what a pipe of Linux holds
 
 
@@ -36,18 +45,23 @@ class Limits:
 
     The defaults let a test suite or a small computation through: a minute, a gigabyte (an
     interpreter with numpy reserves half), 64 processes, files of 100 MB, and twice the 50,000
-    characters that a model is shown of any result.
+    characters that a model is shown of any result. Raises `BadInput` for numbers that cannot work.
 
     >>> Limits(seconds=5).processes
     64
     """
 
-    seconds: float = field(default=60.0, validator=gt(0))
-    memory: int = field(default=1_000_000_000, validator=gt(0))
-    output: int = field(default=100_000, validator=ge(2))
-    processes: int = field(default=64, validator=gt(0))
-    file_size: int = field(default=100_000_000, validator=ge(0))
+    seconds: float = 60.0
+    memory: int = 1_000_000_000
+    output: int = 100_000
+    processes: int = 64
+    file_size: int = 100_000_000
     network: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        positive("seconds", self.seconds)
+        for name, least in (("memory", 1), ("output", 2), ("processes", 1), ("file_size", 0)):
+            at_least(least, name, getattr(self, name))
 
 
 @frozen
@@ -112,23 +126,27 @@ async def _supervised(
     finally:
         await _ended(process, reading)
     why = known.get("why", "")
-    return Finished(None if why else known["code"], stdout, stderr, why)
+    return Finished(None if why else known.get("code"), stdout, stderr, why)
 
 
 def _started(
     argv: Sequence[str], limits: Limits, folder: str, environment: Mapping[str, str], report: int
 ) -> "subprocess.Popen[bytes]":
-    order = {**asdict(limits), "argv": list(argv), "report": report}
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", _SUPERVISOR, json.dumps(order)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        env=environment,
-        pass_fds=(report,),
-        start_new_session=True,
-    )
+    """The supervisor, with its order in a file without a name: for one argument it may be long."""
+    with TemporaryFile() as order:
+        said = {**asdict(limits), "argv": list(argv), "report": report}
+        order.write(json.dumps(said).encode())
+        order.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BEGIN, _SUPERVISOR, str(order.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            pass_fds=(report, order.fileno()),
+            start_new_session=True,
+        )
 
 
 async def _ended(process: "subprocess.Popen[bytes]", reading: "asyncio.Future[Any]") -> None:
@@ -148,11 +166,20 @@ async def _reported(pipe: IO[bytes]) -> dict[str, Any]:
     lines = (await _read(pipe, _CHUNK)).splitlines()
     known: dict[str, Any] = {}
     for line in reversed(lines):
-        known |= json.loads(line)
+        known |= _said(line)
     if "group" in known and not known.keys() & {"code", "why"}:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(known["group"], signal.SIGKILL)
     return {"why": "its supervisor was killed", **known} if "code" not in known else known
+
+
+def _said(line: str) -> dict[str, Any]:
+    """One report; nothing, where the command has found the pipe and written rubbish into it."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 async def _read(pipe: IO[bytes], most: int) -> str:

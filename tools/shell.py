@@ -9,10 +9,10 @@ from attrs import field, frozen
 
 from loopwright.errors import BadInput
 from loopwright.tools.process import GRACE, Finished, Limits, check, run
-from loopwright.tools.tool import Tool, tool
+from loopwright.tools.tool import Tool, texts, tool
 
-_LONGEST = 100_000
-"""Characters of a program or an argument: Linux takes 131,072 bytes (MAX_ARG_STRLEN)."""
+_LONGEST = 131_071
+"""Bytes of a program or an argument: what Linux takes (MAX_ARG_STRLEN), but for the last NUL."""
 
 DEFAULT = Limits()
 
@@ -46,7 +46,9 @@ def shell(
     >>> asyncio.run(echo(["echo", "$HOME", ";", "ls"])).stdout
     '$HOME ; ls\\n'
     """
-    console = _Console(_folder(folder), dict(variables or {}), _checked(limits), _allowed(commands))
+    console = _Console(
+        _folder(folder), texts("variables", variables), _checked(limits), _allowed(commands)
+    )
     if bool(commands) == sh:
         raise BadInput("name the commands that may be run, or say sh=True to allow any line of sh")
     said = f" One of: {', '.join(commands)}." if commands else ""
@@ -70,7 +72,7 @@ def python(
     >>> asyncio.run(python(limits=Limits(network=True))("print(6 * 7)")).stdout
     '42\\n'
     """
-    console = _Console(_folder(folder), dict(variables or {}), _checked(limits))
+    console = _Console(_folder(folder), texts("variables", variables), _checked(limits))
     return _made(console.program, name, _first_line(console.program), limits)
 
 
@@ -112,8 +114,8 @@ class _Console:
         return await self._run([sys.executable, "-I", "-c", code])
 
     async def _run(self, argv: Sequence[str]) -> Finished:
-        if any("\0" in part or len(part) > _LONGEST for part in argv):
-            raise ValueError(f"an argument has no NUL and at most {_LONGEST} characters")
+        if any("\0" in part or len(part.encode(errors="replace")) > _LONGEST for part in argv):
+            raise ValueError(f"an argument has no NUL and at most {_LONGEST} bytes")
         return await run(argv, self.limits, self.folder, self.variables)
 
 
@@ -153,7 +155,10 @@ def _folder(folder: str | os.PathLike[str] | None) -> str | None:
 def _allowed(commands: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     if isinstance(commands, str) or not all(isinstance(one, str) for one in commands):
         raise BadInput(f"commands={commands!r}: give a list of texts, such as ['git status']")
-    split = tuple(tuple(shlex.split(command)) for command in commands)
+    try:
+        split = tuple(tuple(shlex.split(command)) for command in commands)
+    except ValueError as error:
+        raise BadInput(f"commands={commands!r}: {error}; close every quote") from None
     if not all(split):
         raise BadInput("a command is empty")
     return split

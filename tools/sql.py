@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,9 @@ Parameters = list[Value] | dict[str, Value]
 
 _MOST_TEXT = 100_000
 """Characters of the cells of a result: twice what a model is shown of any."""
+
+_WAIT = 30.0
+"""Seconds for which a statement waits for others."""
 
 _READS = ("select", "with", "values", "table", "show", "explain", "describe")
 """How a statement begins that asks something, in the dialects of SQL."""
@@ -52,7 +55,10 @@ def sql(
 
     SQLite is held to reading by its own means: the file is opened read-only, and an authorizer
     allows nothing but reading. With `write` rows can be changed, too, but neither schema nor
-    settings. Any other connection is told `read_only` at the beginning of each transaction, which
+    settings. A statement with ``instr``, ``replace``, ``trim`` or ``json_patch``, which nothing can
+    end while they are at a value, is given none of more than 100,000 bytes.
+
+    Any other connection is told `read_only` at the beginning of each transaction, which
     PostgreSQL, MySQL and Oracle understand, and the transaction is rolled back; an empty text says
     that its login may only read. Give it such a login in any case: a function of the database can
     do what no transaction forbids. It is for this tool alone, since it is used from other threads.
@@ -82,7 +88,7 @@ def sql(
         effect="unsafe" if write else "read",
         name=name,
         description=f"{verb} a database, by one statement of {made.dialect}",
-        timeout=seconds + 30,  # a statement waits for others' locks, too
+        timeout=seconds + _WAIT,
         labels=("private",),
     )
 
@@ -104,7 +110,7 @@ class _Database:
             statement: SQL, with placeholders for values
             parameters: the values, in order or by name
         """
-        with self.lock, self._open() as connection, closing(connection.cursor()) as cursor:
+        with self._open() as connection, closing(connection.cursor()) as cursor:
             self._execute(cursor, statement, parameters)
             columns = [str(column[0]) for column in cursor.description or ()]
             found = list(islice(_rows(cursor), self.rows + 1)) if columns else []
@@ -113,6 +119,16 @@ class _Database:
 
     def _open(self) -> Any:
         raise NotImplementedError
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else uses the connection. Who waits longer than its call was given up."""
+        if not self.lock.acquire(timeout=_WAIT):
+            raise TimeoutError("another statement still keeps the database: try again later")
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     def _execute(self, cursor: Any, statement: str, parameters: Parameters) -> None:
         cursor.execute(statement, parameters)
@@ -125,7 +141,7 @@ class _Sqlite(_Database):
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         if isinstance(self.database, sqlite3.Connection):
-            with guarded(self.database, self.write, self.seconds):
+            with self._alone(), guarded(self.database, self.write, self.seconds):
                 yield self.database
             return
         mode = "rw" if self.write else "ro"
@@ -140,6 +156,11 @@ class _Sqlite(_Database):
 class _Other(_Database):
     @contextmanager
     def _open(self) -> Iterator[Any]:
+        with self._alone(), self._begun():
+            yield self.database
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
         stop = getattr(self.database, "cancel", None) or getattr(self.database, "interrupt", None)
         timer = Timer(self.seconds, stop or (lambda: None))
         done = False
@@ -149,7 +170,7 @@ class _Other(_Database):
                 with closing(self.database.cursor()) as cursor:
                     cursor.execute(self.read_only)
             timer.start()
-            yield self.database
+            yield
             done = self.write
         finally:
             timer.cancel()
@@ -181,7 +202,7 @@ def _of_sqlite(database: Any) -> bool:
 
 def _rows(cursor: Any) -> Iterator[Sequence[Any]]:
     while (row := cursor.fetchone()) is not None:
-        yield row
+        yield list(row.values()) if isinstance(row, Mapping) else row
 
 
 def _short(rows: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,12 +31,20 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 200,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 50,
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
-    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
     sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 1_000,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 """sqlite.org/security.html advises low limits for the statements of strangers: a value of 10 MB
-holds whatever a log has, the rest is a tenth of the defaults or less."""
+holds whatever a log has, the rest is a tenth of the defaults or less. A pattern of 100 characters
+is sought in such a value for a second."""
+
+_SLOW = {"instr", "replace", "trim", "ltrim", "rtrim", "json_patch"}
+"""Functions that take as long as one argument times the other, in which SQLite does not look at the
+clock: with values of 10 MB, hours."""
+
+_SHORT = 100_000
+"""Bytes of a value in a statement that uses one of these: it takes a second at most."""
 
 _STEPS = 2_000
 """Steps of SQLite's machine between two looks at the clock: some 50 µs."""
@@ -53,6 +61,8 @@ def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iter
         raise BadInput("the connection is in a transaction of its owner: give the tool its own")
     limits = _limited(connection)
     isolation, connection.isolation_level = connection.isolation_level, None
+    factory, connection.row_factory = connection.row_factory, None
+    (query_only,) = connection.execute("pragma query_only").fetchone()
     done = False
     try:
         _guard(connection, write, time.monotonic() + seconds)
@@ -65,8 +75,8 @@ def guarded(connection: sqlite3.Connection, write: bool, seconds: float) -> Iter
         connection.set_progress_handler(None, 0)
         if connection.in_transaction:  # a statement may say that an error ends it
             connection.execute("commit" if done else "rollback")
-        connection.execute("pragma query_only = off")
-        connection.isolation_level = isolation
+        connection.execute(f"pragma query_only = {query_only}")
+        connection.isolation_level, connection.row_factory = isolation, factory
         for kind, most in limits:
             connection.setlimit(kind, most)
 
@@ -79,6 +89,9 @@ def _clear(error: sqlite3.DatabaseError, write: bool, seconds: float) -> Excepti
     if "authorized" in said or "prohibited" in said:
         allowed = "read and changed" if write else "read"
         return sqlite3.DatabaseError(f"{said}: rows can be {allowed} here, and nothing else")
+    if "too big" in said:
+        slow = ", ".join(sorted(_SLOW))
+        return sqlite3.DataError(f"{said}: in a statement with {slow}, {_SHORT} bytes are the most")
     return error
 
 
@@ -97,8 +110,19 @@ def _guard(connection: sqlite3.Connection, write: bool, deadline: float) -> None
     connection.execute(f"pragma query_only = {'off' if write else 'on'}")
     _connect(connection)
     connection.execute("begin immediate" if write else "begin")
-    connection.set_authorizer(_writer if write else _reader)
+    connection.set_authorizer(_shortened(connection, _writer if write else _reader))
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+
+
+def _shortened(connection: sqlite3.Connection, allowed: Callable[..., int]) -> Callable[..., int]:
+    """The same authorizer, and a statement that it sees use a slow function gets no long values."""
+
+    def authorizer(action: int, one: str | None, two: str | None, *rest: Any) -> int:
+        if action == sqlite3.SQLITE_FUNCTION and two in _SLOW:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _SHORT)
+        return allowed(action, one, two, *rest)
+
+    return authorizer
 
 
 def _connect(connection: sqlite3.Connection) -> None:

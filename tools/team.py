@@ -10,6 +10,7 @@ from loopwright.api import Loop
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
+from loopwright.given import listed
 from loopwright.models import catalogue
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
@@ -39,7 +40,10 @@ class HandOff:
 
 
 def _named(agents: Iterable[Delegate]) -> Mapping[str, Delegate]:
-    return {agent.spec.name: agent for agent in agents}
+    given: tuple[Delegate, ...] = listed(
+        "agents", agents, "is no agent: make it with delegate", "task", "spec"
+    )
+    return {agent.spec.name: agent for agent in given}
 
 
 @frozen(eq=False)

@@ -177,8 +177,10 @@ def tool(
     `retries`: how often a failed call is repeated, only for the effects ``"read"`` and
     ``"idempotent"``. `cache_seconds`: how long a result of a ``"read"`` tool is good for all runs
     of a log. `at_once`: how many calls there may be at the same time in a process; 0 is any number.
-    `labels`: ``"private"`` (shows private data), ``"outside"`` (gives what strangers may have
-    written) and ``"sends"`` (a way out), for policies such as `Permit`.
+    A call that waits for its slot is not timed; a thread that was abandoned has given its slot up;
+    and a tool with ``at_once=1`` whose own run uses it again waits for itself. `labels`:
+    ``"private"`` (shows private data), ``"outside"`` (gives what strangers may have written) and
+    ``"sends"`` (a way out), for policies such as `Permit`.
 
     Raises `BadInput` for a parameter without a type or with one that JSON cannot hold, for
     ``*args`` and ``**kwargs``, and for options that cannot work.
@@ -231,8 +233,7 @@ LABELS = ("private", "outside", "sends")
 def _check(effect: Any, timeout: Any, more: Mapping[str, Any]) -> None:
     if effect not in get_args(Effect):
         raise BadInput(f"effect={effect!r}: give one of {', '.join(get_args(Effect))}")
-    if not _number(timeout) or timeout <= 0:
-        raise BadInput(f"timeout={timeout!r}: give a positive number of seconds")
+    positive("timeout", timeout)
     for name in ("retries", "cache_seconds", "at_once"):
         whole = name == "cache_seconds" or isinstance(more[name], int)
         if not _number(more[name]) or more[name] < 0 or not whole:
@@ -256,14 +257,42 @@ def _number(value: Any) -> bool:
     return plain and math.isfinite(value)
 
 
+def positive(name: str, given: Any) -> None:
+    """Raise `BadInput` for what is no number of seconds that one can wait."""
+    if not _number(given) or given <= 0:
+        raise BadInput(f"{name}={given!r}: give a positive number of seconds")
+
+
+def at_least(least: int, name: str, given: Any) -> None:
+    """Raise `BadInput` for what is no whole number of at least that."""
+    if isinstance(given, bool) or not isinstance(given, int) or given < least:
+        raise BadInput(f"{name}={given!r}: give a whole number of at least {least}")
+
+
+def texts(name: str, given: Any) -> dict[str, str]:
+    """Texts by their names, or none. Raises `BadInput` for anything else."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(
+        isinstance(one, str) for pair in given.items() for one in pair
+    ):
+        raise BadInput(f"{name}: give names and texts, such as {{'NAME': 'text'}}")
+    return dict(given)
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raise `BadInput` for a name under which no model could call it."""
+    if not _NAME.match(name):
+        raise BadInput(
+            f"a {kind} cannot be called {name!r}: give name= of 1 to 64 letters, digits, _ -"
+        )
+
+
 def _made(given: Any, effect: Effect, timeout: float, name: str, description: str) -> Tool:
     function = _bare(given)
     source = _source(function)
     name = name or _name(function)
-    if not _NAME.match(name):
-        raise BadInput(
-            f"a tool cannot be called {name!r}: give name= of 1 to 64 letters, digits, _ -"
-        )
+    check_name("tool", name)
     signature, hints = _signature(function, name), hints_of(source, name)
     text, about = described(getattr(source, "__doc__", None) or "")
     told = [spot for spot in _told(signature, function) if hints.get(spot.name) is not Place]

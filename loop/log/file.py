@@ -100,9 +100,13 @@ class Writing:
             raise LogError(f"{self.path} was opened to be read only: {hint}")
         now = time.monotonic()
         if now - self.looked > 0.1:
-            if _identity(self.path) != self.file:
-                raise LogError(f"{self.path} was removed or replaced while it was open")
+            self.look()
             self.looked = now
+
+    def look(self) -> None:
+        """Raises `LogError` if the file that was opened is no longer there."""
+        if _identity(self.path) != self.file:
+            raise LogError(f"{self.path} was removed or replaced while it was open")
 
 
 def closed(connection: sqlite3.Connection, process: int) -> None:
@@ -146,11 +150,15 @@ _PARTS = ("", "-wal", "-shm", "-journal")
 
 def spared(path: str | os.PathLike[str]) -> None:
     """Raises `BadInput` if a database, or a part of one, is at `path`: no text is put over it."""
-    if any(_is_database(Path(str(path).removesuffix(part))) for part in _PARTS):
+    wholes = [str(path).removesuffix(part) for part in _PARTS]
+    beside = any(os.path.exists(f"{whole}{part}") for whole in wholes for part in _PARTS[1:])
+    if beside or any(_is_database(Path(whole)) for whole in wholes):
         raise BadInput(f"{path} is a database, or a part of one: choose another path")
 
 
 def _is_database(path: Path) -> bool:
+    """To be asked only of what is not open here, beside which those parts would be: to close a file
+    takes the locks away that this process has on it."""
     if not path.is_file():  # to read from a pipe would wait
         return False
     with suppress(OSError), path.open("rb") as file:

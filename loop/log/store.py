@@ -96,6 +96,8 @@ class Log:
         *,
         read_only: bool = False,
     ) -> None:
+        if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+            raise BadInput(f"log={path!r:.80}: give the path of the file, or a Log")
         if durability not in SYNCHRONOUS:
             raise BadInput(f"durability={durability!r}: say 'power' or 'process'")
         if str(path) == ":memory:":
@@ -115,7 +117,9 @@ class Log:
         """The log as a `sqlite_utils.Database`, to ask questions of; its totals are made first.
 
         Each thread has its own, as long as it lasts: it sees what was written before, and may also
-        write tables of yours. While rows of a query are left, it sees no more than there was then.
+        write tables of yours. While rows of a query are left, it sees no more than there was then,
+        and cannot write once others have: take them all first, with ``list(...)``. A transaction
+        that you begin holds all runs up until you end it.
         """
         self.sum_up()
         local = self._local
@@ -127,6 +131,7 @@ class Log:
     def _database(self) -> Any:
         import sqlite_utils
 
+        self._writing.look()
         own = reading(self.path) if self.read_only else asking(self.path, self.durability)
         database = sqlite_utils.Database(own, execute_plugins=False)
         weakref.finalize(database, closed, own, os.getpid())

@@ -86,7 +86,19 @@ select run, step, seq, call,
   iif(known or reconciled is not null, 0, coalesce(quote, 0)) as possibly_billed_nano
 from (
   select *, iif(known, null, (
-      select json_extract(r.data, '$.cost') from events r
+      -- If the outcome of a call was lost more than once, they are reconciled together.
+      select iif(exists (
+        select 1 from events l where l.run = r.run and l.call = r.call and l.type = 'Intended'
+          and l.seq > priced.seq and l.seq < r.seq and coalesce((
+            select case o.type
+              when 'Returned' then json_extract(o.data, '$.result.usage') is null
+              when 'Failed' then coalesce(json_extract(o.data, '$.failure.status'), 0) < 400
+              else 1 end
+            from events o where o.run = l.run and o.call = l.call and o.seq > l.seq
+              and o.type in ('Intended', 'Returned', 'Failed', 'Paused')
+            order by o.seq limit 1
+          ), 1)
+      ), 0, json_extract(r.data, '$.cost')) from events r
       where r.run = priced.run and r.seq > priced.seq and r.type = 'Reconciled'
         and r.call = priced.call
       order by r.seq limit 1

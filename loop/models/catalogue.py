@@ -154,10 +154,13 @@ def _found(model: str) -> _Priced:
 
 def _served(model: str, served_model: str) -> _Priced:
     provider, _, name = model.partition(":")
-    if model in _set and served_model.startswith(name):
-        # A dated name of the model whose price was set.
-        return _found(model)
-    served = _look_up(f"{provider}:{served_model}") if served_model else None
+    exact = f"{provider}:{served_model}"
+    if model in _set and exact not in _set:
+        # A dated name of the model whose price was set; or one that is only free like its provider.
+        dated, free = served_model.startswith(name), provider in _free
+        if dated or free:
+            return _found(model)
+    served = _look_up(exact) if served_model else None
     return served or _found(model)
 
 

@@ -477,3 +477,9 @@ def test_bad_delegates() -> None:
         poet(Scripted([]), "much")
     with pytest.raises(BadInput, match="a delegate cannot be called 'po et'"):
         delegate(POEM, Loop(Scripted([])), usd=1, name="po et")
+    for name in ("a" * 65, "ödön"):
+        with pytest.raises(BadInput, match=f"a delegate cannot be called '{name}'"):
+            delegate(POEM, Loop(Scripted([])), usd=1, name=name)
+    for task, loop in (("x", Loop(Scripted([]))), (POEM, "y")):
+        with pytest.raises(BadInput, match=r"'[xy]': give a Task, and the Loop"):
+            delegate(task, loop, usd=1, name="poet")  # type: ignore[arg-type]

@@ -359,6 +359,26 @@ def test_a_run_that_ends_badly_leaves_the_files_as_they_were(root: Path, log: Lo
     assert not (root.parent / "escape").exists()
 
 
+@pytest.mark.parametrize("name", ["write_file", "edit_file"])
+def test_changes_of_one_reply_are_made_in_their_order(root: Path, name: str) -> None:
+    """Also where an earlier one takes longer to begin: its path is long."""
+    paths = ["./" * 300_000 + "docs/plan.md", "docs/plan.md", "docs/plan.md"]
+    texts = ["one", "ones", "onest", "onesta"]
+    (root / "docs" / "plan.md").write_text("one")
+    before = state(root)
+    changes = [{"text": text} for text in texts[1:]]
+    if name == "edit_file":
+        changes = [{"old": texts[i], "new": texts[i + 1]} for i in range(3)]
+    calls = [ToolCall(f"{i}", name, {"path": paths[i], **changes[i]}) for i in range(3)]
+    then: list[dict[str, str | None]] = []
+    check = lambda answer: then.append(state(root)) or "Never good."  # noqa: E731
+    task = Task("Write.", tools=files(root, write=True), checks=[check])
+    run = Loop(Scripted([calls, "No good."])).run_now(task)
+    assert [one["docs/plan.md"] for one in then] == ["onesta"]
+    assert (run.outcome, run.not_undone) == (Outcome.rejected, ())
+    assert state(root) == before
+
+
 def test_without_write_there_is_nothing_that_writes(root: Path) -> None:
     read, listing = files(root, labels=("private", "outside"))
     assert (read.effect, listing.effect) == ("read", "read")
@@ -366,5 +386,8 @@ def test_without_write_there_is_nothing_that_writes(root: Path) -> None:
     assert tool(read).name == "read_file"
     with pytest.raises(BadInput, match="is no folder: make it first"):
         files(root / "none")
-    with pytest.raises(BadInput, match="largest=0"):
-        files(root, largest=0)
+    with pytest.raises(BadInput, match="None is no folder: make it first"):
+        files(None)  # type: ignore[arg-type]
+    for largest in (0, "1"):
+        with pytest.raises(BadInput, match=f"largest={largest!r}: give a whole number"):
+            files(root, largest=largest)  # type: ignore[arg-type]

@@ -130,6 +130,8 @@ def test_no_form_of_a_private_address_is_connected_to(host: str) -> None:
         ("*.a.test", "http://b.a.test/"),
         ("a.test:8080", "http://a.test:8080/"),
         ("*.a.test:8080", "http://b.a.test:8080/"),
+        ("*.faß.test:8080", "http://b.xn--fa-hia.test:8080/"),
+        ("a.test:80", "https://a.test:80/"),
         ("[2606:4700::1111]", "http://[2606:4700::1111]/"),
         ("*", "http://anything.test/"),
     ],
@@ -138,6 +140,29 @@ def test_hosts_that_fit_are_allowed(pattern: str, url: str) -> None:
     """They come as far as the resolver."""
     with pytest.raises(PermissionError, match=r"is not connected to: 10.0.0.1 is not public"):
         fetch(http([pattern], resolve=resolving("10.0.0.1")), url)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://faß.test/", "xn--fa-hia.test"),  # fass.test in the eyes of Python's own codec
+        ("http://xn--fa-hia.test/", "xn--fa-hia.test"),
+        ("http://MÜNCHEN.test./", "xn--mnchen-3ya.test"),
+        ("http://βόλος.test/", "xn--nxasmm1c.test"),
+    ],
+)
+def test_the_host_that_a_url_means_is_the_one_that_is_resolved(url: str, host: str) -> None:
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["10.0.0.1"]
+
+    for pattern in (host, host.upper(), url.removeprefix("http://").rstrip("/"), "*.test", "*"):
+        headers = {} if "*" in pattern else {"Authorization": "s"}
+        with pytest.raises(PermissionError, match=f"{host} is not connected to"):
+            fetch(http([pattern], headers=headers, resolve=resolve), url)
+    assert set(asked) == {host}
 
 
 @pytest.mark.parametrize(
@@ -249,7 +274,8 @@ def test_the_next_address_is_tried_when_one_does_not_answer(server: Server) -> N
         fetch(nowhere, url(server))
 
 
-def test_tls_names_the_host_and_not_the_address() -> None:
+@pytest.mark.parametrize(("host", "named"), [("a.test", "a.test"), ("faß.test", "xn--fa-hia.test")])
+def test_tls_names_the_host_and_not_the_address(host: str, named: str) -> None:
     heard: list[bytes] = []
 
     class Greeted(socketserver.BaseRequestHandler):
@@ -259,10 +285,10 @@ def test_tls_names_the_host_and_not_the_address() -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), Greeted) as listener:
         threading.Thread(target=listener.handle_request, daemon=True).start()
         port = listener.server_address[1]
-        tool = http([f"a.test:{port}"], networks=LOOPBACK, resolve=resolving("127.0.0.1"))
-        with pytest.raises(ConnectionError, match=r"a.test cannot be reached"):
-            fetch(tool, f"https://a.test:{port}/")
-    assert b"\x00\x06a.test" in heard[0]
+        tool = http([f"{host}:{port}"], networks=LOOPBACK, resolve=resolving("127.0.0.1"))
+        with pytest.raises(ConnectionError, match=f"{named} cannot be reached"):
+            fetch(tool, f"https://{host}:{port}/")
+    assert bytes([0, len(named)]) + named.encode() in heard[0]
 
 
 def redirect(server: Server, to: str, status: int = 302, at: str = "/") -> None:
@@ -441,12 +467,18 @@ def test_what_is_no_text_is_not_shown(server: Server) -> None:
         ({"hosts": "a.test"}, "give a list of names"),
         ({"hosts": []}, "give a list of names"),
         ({"hosts": ["https://a.test"]}, "give a list of names"),
+        ({"hosts": ["a.test?x"]}, "give a list of names"),
+        ({"hosts": ["a.test:x"]}, "'a.test:x' is no name of a host"),
+        ({"headers": ["X"]}, "headers: give names and texts"),
+        ({"timeout": None}, "timeout=None: give a positive number of seconds"),
+        ({"largest": "3"}, "largest='3': give a whole number of at least 1"),
+        ({"redirects": -1}, "redirects=-1: give a whole number of at least 0"),
         ({"methods": "GET"}, "give a list of GET"),
         ({"methods": ["BREW"]}, "give a list of GET"),
         ({"headers": {"X": "y"}, "hosts": ["a.test", "b.test"]}, "make a tool of its own"),
         ({"headers": {"X": "y"}, "hosts": ["*.a.test"]}, "make a tool of its own"),
         ({"networks": ["10.0.0.1/8"]}, "write '127.0.0.0/8'"),
-        ({"largest": 0}, "are positive"),
+        ({"largest": 0}, "largest=0: give"),
     ],
 )
 def test_what_cannot_work_is_refused(options: dict[str, Any], said: str) -> None:

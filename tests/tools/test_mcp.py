@@ -1,6 +1,7 @@
 """MCP: against two real servers from npm, one in this process, one over HTTP, and an odd one."""
 
 import asyncio
+import gzip
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +36,7 @@ from loopwright.calls import Failure, Question, ToolCall, ToolResult
 from loopwright.errors import Mismatch
 from loopwright.events import Failed, Returned
 from loopwright.models import Scripted
-from loopwright.tools import mcp_asked, mcp_stdio, mcp_told
+from loopwright.tools import mcp_asked, mcp_bounds, mcp_life, mcp_stdio, mcp_told
 from loopwright.tools.mcp import McpTool, Progress, mcp_server
 
 ODD = [sys.executable, str(Path(__file__).with_name("odd_server.py"))]
@@ -58,6 +60,12 @@ def outcomes(run: Run) -> list[Any]:
     results = [e.result for e in run.events if isinstance(e, Returned)]
     failures = [e.failure for e in run.events if isinstance(e, Failed)]
     return [r.content for r in results if isinstance(r, ToolResult)] + failures
+
+
+def printed(script: str) -> str:
+    """What the script prints, in a process that can be killed: no search goes on for ever there."""
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
 
 
 def gone(pid: int) -> bool:
@@ -323,6 +331,28 @@ def test_headers_are_sent_over_http() -> None:
         assert call(tools, "who") == "Bearer ada"
 
 
+def test_a_small_packed_answer_over_http_that_is_huge() -> None:
+    body = gzip.compress(b'{"jsonrpc": "2.0", "id": 1, "result": "' + b"x" * 34_000_000 + b'"}', 1)
+
+    class Packed(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            for name, value in {"type": "application/json", "encoding": "gzip"}.items():
+                self.send_header(f"content-{name}", value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Packed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(BadInput, match="it sent a message of more than 32 MB"):
+            mcp_server(f"http://127.0.0.1:{server.server_port}/mcp").__enter__()
+        server.shutdown()
+
+
 def test_a_server_over_http_that_is_gone() -> None:
     with over_http(shop()) as url:
         serving = mcp_server(url, starting=5)
@@ -372,11 +402,51 @@ def test_a_tool_that_turns_into_another_one() -> None:
         assert call(tools, "pid").isdigit()
 
 
+def test_an_error_of_a_servers_own_ends_no_connection() -> None:
+    with mcp_server(ODD) as tools:
+        first = call(tools, "pid")
+        failure = call(tools, "busy")
+        assert (failure.kind, failure.message) == ("tool_error", "too many calls: wait a minute")
+        assert call(tools, "pid") == first
+
+
+def test_what_holds_up_a_connection_does_not_hold_up_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mcp_life, "GRACE", 0.1)
+    go_on = threading.Event()
+    variables = {"ODD_PID": str(tmp_path / "pid")}
+    link = mcp_life.Link(mcp_life.Address("odd", tuple(ODD), env=variables))
+
+    async def stuck() -> None:
+        go_on.wait(20)
+
+    link.submit(link.tools()).result()
+    link.submit(stuck())
+    link.close()
+    link.join()
+    assert not go_on.is_set()
+    assert "the connection to odd does not end" in caplog.text
+    assert gone(int((tmp_path / "pid").read_text()))
+    go_on.set()
+    link.join()
+
+
 def test_a_result_that_is_not_what_was_declared() -> None:
     with mcp_server(ODD) as tools:
         failure = call(tools, "bad")
         assert failure.message == "bad gave what it should not: n: 'many' is not of type 'integer'"
         assert call(tools, "pid").isdigit()
+
+
+def test_a_result_that_takes_for_ever_to_check() -> None:
+    script = f"""
+from loopwright.tools.mcp import mcp_server
+import asyncio
+with mcp_server({ODD!r}, only=["slow"]) as tools:
+    print(asyncio.run(tools[0].function({{}})).message)
+"""
+    assert "slow gave what it should not: n: 'aaa" in printed(script)
 
 
 def test_a_server_is_given_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,6 +647,63 @@ def test_a_schema_that_leads_astray_is_a_mismatch(deep: int) -> None:
     remote = mcp_told.of_schema({"properties": {"x": {"$ref": "http://127.0.0.1:9/schema"}}})
     with pytest.raises(Mismatch, match="cannot be checked"):
         mcp_told.checked(remote, {"x": 1})
+
+
+REFERRED: dict[str, Any] = {"a0": {"type": "object"}}
+for i in range(1, 29):
+    REFERRED[f"a{i}"] = {"allOf": [{"$ref": f"#/$defs/a{i - 1}"}] * 2}
+
+ENDLESS: dict[str, dict[str, Any]] = {
+    "pattern": {"properties": {"q": {"pattern": "^(a+)+$"}}},
+    "inner schema": {
+        "properties": {
+            "q": {"$schema": "http://json-schema.org/draft-07/schema", "pattern": "^(a+)+$"}
+        }
+    },
+    "names": {"patternProperties": {"^(a+)+$": False}, "additionalProperties": False},
+    "unevaluated": {"patternProperties": {"^(a+)+$": False}, "unevaluatedProperties": False},
+    "references": {"$defs": REFERRED, "$ref": "#/$defs/a28"},
+    "unevaluated references": {
+        "$defs": REFERRED,
+        "if": False,
+        "unevaluatedProperties": False,
+        "anyOf": [True, {"$ref": "#/$defs/a28"}],
+    },
+    "dynamic": {"$defs": REFERRED, "$dynamicRef": "#/$defs/a28"},
+}
+
+
+def test_a_schema_that_takes_for_ever_to_check() -> None:
+    value = {"q": "a" * 40 + "!", "a" * 40 + "!": ""}
+    script = f"""
+from loopwright.errors import Mismatch
+from loopwright.tools import mcp_told
+for which, schema in {ENDLESS!r}.items():
+    try:
+        mcp_told.checked(mcp_told.of_schema(schema), {value!r})
+        print(which, "is left to the server")
+    except Mismatch as error:
+        print(which, error)
+"""
+    said = printed(script).splitlines()
+    left = [line.removesuffix(" is left to the server") for line in said]
+    assert len(said) == len(ENDLESS)
+    assert left[2:4] == ["names", "unevaluated"]
+    assert left[5] == "unevaluated references"
+    assert all("does not match '^(a+)+$'" in line for line in said[:2])
+    assert all("leads to more than 10000 references" in said[line] for line in (4, 6))
+
+
+@given(st.from_regex(r"[a-z]{0,3}(-[a-z]){0,2}", fullmatch=True) | st.text())
+def test_a_pattern_is_checked_here_or_by_the_server(text: str) -> None:
+    schema = {"properties": {"x": {"pattern": "^[a-z]+(-[a-z]+)*$"}, "y": {"pattern": "^(?!b)"}}}
+    validator = mcp_told.of_schema({**schema, "patternProperties": {"^z": {"type": "string"}}})
+    good = re.fullmatch("[a-z]+(-[a-z]+)*", text)
+    found = [error.message for error in mcp_bounds.errors(validator, {"x": text, "y": "b"})]
+    assert found == ([] if good else [f"{text!r} does not match '^[a-z]+(-[a-z]+)*$'"])
+    assert [error.message for error in mcp_bounds.errors(validator, {"zero": 0})] == [
+        "0 is not of type 'string'"
+    ]
 
 
 HINTS = st.none() | st.builds(

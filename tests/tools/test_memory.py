@@ -122,6 +122,44 @@ def test_a_repeated_call_remembers_once(log: Log) -> None:
     assert facts(tools) == ["tea"]
 
 
+def test_a_repeated_call_remembers_where_no_other_fact_fits(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = memory(log)
+    monkeypatch.setattr(sys.modules["loopwright.tools.memory"], "_MOST", 1)
+    assert tools[0]("tea", HERE, "k") == tools[0]("tea", HERE, "k")
+
+
+def test_a_repeated_call_tells_what_it_has_forgotten(log: Log) -> None:
+    _, _, forget = tools = memory(log)
+    tea, _ = note(tools, "tea", "coffee")
+    first = forget(tea, "k")
+    assert first["forgotten"]["fact"] == "tea"
+    assert forget(tea, "k") == first
+    assert forget(tea, "another") == {"forgotten": None}
+    assert facts(tools) == ["coffee"]
+
+
+def test_what_was_forgotten_is_put_back_though_no_result_was_seen(log: Log) -> None:
+    _, recall, forget = tools = memory(log)
+    (tea,) = note(tools, "tea")
+    assert forget.undo
+    forget(tea, "k")
+    assert forget.undo(tea, idempotency_key="another") == "nothing was forgotten"
+    for _ in range(2):
+        assert forget.undo(tea, idempotency_key="k") == "remembered again"
+        assert (facts(tools), recall("tea")["facts"][0]["id"]) == (["tea"], tea)
+
+
+def test_what_was_forgotten_long_ago_is_gone(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, forget = tools = memory(log)
+    monkeypatch.setattr(sys.modules["loopwright.tools.memory"], "_KEPT", -1)
+    for i, id in enumerate(note(tools, "tea", "coffee")):
+        forget(id, f"k{i}")
+    with log.writing() as connection:
+        assert connection.execute("select key from memories_forgotten").fetchall() == [("k1",)]
+
+
 def test_each_is_undone(log: Log) -> None:
     remember, recall, forget = tools = memory(log)
     assert remember.undo

@@ -88,9 +88,24 @@ def test_the_beginning_of_a_command_allows_what_follows() -> None:
     assert run(shell(["echo hi"], limits=OPEN), ["echo", "hi", "you"]).stdout == "hi you\n"
 
 
-@pytest.mark.parametrize("argv", [["echo", "a\0b"], ["echo", "x" * 100_001]])
+@pytest.mark.parametrize("text", ["x" * 131_071, "é" * 65_535, '"' * 131_071, "\n" * 131_071])
+def test_an_argument_may_be_as_long_as_any(text: str) -> None:
+    done = run(
+        shell(["printf"], limits=Limits(output=300_000, network=True)), ["printf", "%s", text]
+    )
+    assert done == Finished(0, text, "")
+
+
+def test_several_arguments_may_be_long_together() -> None:
+    done = run(shell(["echo"], limits=OPEN), ["echo", *["x" * 100_000] * 5])
+    assert (done.exit_code, done.why) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "argv", [["echo", "a\0b"], ["echo", "x" * 131_072], ["echo", "é" * 65_536]]
+)
 def test_an_argument_that_no_process_can_have_is_an_error(argv: list[str]) -> None:
-    with pytest.raises(ValueError, match="no NUL and at most 100000 characters"):
+    with pytest.raises(ValueError, match="no NUL and at most 131071 bytes"):
         run(shell(["echo"], limits=OPEN), argv)
 
 
@@ -187,6 +202,34 @@ def test_a_command_that_kills_its_supervisor_ends_too(mark: str) -> None:
     assert not alive(mark)
 
 
+@pytest.mark.parametrize("rubbish", ["no JSON", "[1]", "5", "[" * 60_000])
+def test_rubbish_in_the_report_of_the_supervisor_is_passed_over(rubbish: str) -> None:
+    program = f"""if True:
+        import os
+        folder = f"/proc/{{os.getppid()}}/fd"
+        for name in os.listdir(folder):
+            if os.readlink(f"{{folder}}/{{name}}").startswith("pipe:") and int(name) > 2:
+                handle = os.open(f"{{folder}}/{{name}}", os.O_WRONLY | os.O_NONBLOCK)
+                os.write(handle, b{rubbish!r} + b"\\n")
+        raise SystemExit(7)
+    """
+    assert run(python(limits=OPEN), program) == Finished(7, "", "")
+
+
+def test_a_forged_report_of_a_killed_supervisor_is_no_error() -> None:
+    program = """if True:
+        import os, signal
+        folder, pid = f"/proc/{os.getppid()}/fd", os.getppid()
+        for name in os.listdir(folder):
+            if os.readlink(f"{folder}/{name}").startswith("pipe:") and int(name) > 2:
+                handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_NONBLOCK)
+                os.write(handle, b'{"why": ""}\\n')
+        os.kill(pid, signal.SIGKILL)
+        signal.pause()
+    """
+    assert run(python(limits=OPEN), program).exit_code is None
+
+
 def test_a_fork_bomb_is_held(mark: str) -> None:
     tool = shell(sh=True, limits=Limits(seconds=10, processes=20, network=True))
     done = run(tool, f"f() {{ f | f & }}; f; sleep {mark}")
@@ -236,6 +279,12 @@ def test_python_sees_no_module_of_this_folder(tmp_path: Path) -> None:
         (lambda: shell(["ls"], sh=True), "name the commands"),
         (lambda: shell("ls"), "give a list of texts"),
         (lambda: shell([" "]), "a command is empty"),
+        (lambda: shell(["git 'x"]), "No closing quotation; close every quote"),
+        (lambda: shell(["ls"], variables={"A": 1}), "variables: give names and texts"),  # type: ignore[dict-item]
+        (lambda: Limits(seconds=-1), "seconds=-1: give a positive number"),
+        (lambda: Limits(seconds="5"), "seconds='5': give a positive number"),  # type: ignore[arg-type]
+        (lambda: Limits(output=10.5), "output=10.5: give a whole number of at least 2"),  # type: ignore[arg-type]
+        (lambda: Limits(memory=1e9), "memory=1000000000.0: give a whole number"),  # type: ignore[arg-type]
         (lambda: shell(["ls"], folder="/nowhere"), "'/nowhere' is no folder"),
         (lambda: python(limits=5), r"limits=5: give Limits\("),  # type: ignore[arg-type]
     ],

@@ -3,6 +3,8 @@
 import asyncio
 import datetime as dt
 import sqlite3
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from loopwright import BadInput, Log, Loop, Task
 from loopwright.calls import ToolCall
 from loopwright.models import Scripted
-from loopwright.tools import sql
+from loopwright.tools import Tool, sql
 
 
 @pytest.fixture
@@ -176,6 +178,38 @@ def test_what_would_take_much_memory_is_an_error(path: Path, statement: str) -> 
         sql(path)(statement)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select instr(x, substr(x, 200000) || 'b') from notes",
+        "select replace(x, substr(x, 200000) || 'b', '') from notes",
+        "select trim(x, substr(x, 300000) || 'b') from notes",
+        "select LTRIM(x) from notes",
+        "select n from seen",
+    ],
+)
+def test_a_function_that_nothing_can_end_is_given_no_long_values(
+    path: Path, statement: str
+) -> None:
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        connection.executescript(
+            """create table notes (x text);
+            insert into notes values (printf('%.*c', 400000, 'a'));
+            create view seen as select instr(x, 'b') as n from notes;"""
+        )
+        for tool in (sql(path), sql(connection)):
+            for _ in range(2):
+                with pytest.raises(sqlite3.DataError, match=r"too big: .*instr"):
+                    tool(statement)
+                assert tool("select length(x), x like '%b%' from notes").rows == [[400000, 0]]
+                assert tool("select instr('tea', 'a')").rows == [[3]]
+
+
+def test_a_pattern_that_takes_long_is_an_error(path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="pattern too complex"):
+        sql(path)("select 'tea' like ?", ["%" + "a" * 200])
+
+
 def test_a_statement_that_never_ends_is_ended(path: Path) -> None:
     endless = (
         "with recursive n (x) as (select 1 union all select x + 1 from n) select max(x) from n"
@@ -212,6 +246,28 @@ def test_a_connection_is_held_to_the_same(
     assert len(connection.execute("select hex(zeroblob(6000000))").fetchone()[0]) == 12_000_000
     connection.rollback()
     assert dump(path) == before
+
+
+def test_what_the_owner_has_set_is_as_it_was(connection: sqlite3.Connection) -> None:
+    for set_to in (1, 0):
+        connection.execute(f"pragma query_only = {set_to}")
+        sql(connection)("select 1")
+        assert connection.execute("pragma query_only").fetchone() == (set_to,)
+
+
+def by_name(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+@pytest.mark.parametrize("factory", [by_name, sqlite3.Row])
+def test_rows_by_name_are_shown_by_their_values(
+    connection: sqlite3.Connection, factory: Any
+) -> None:
+    connection.row_factory = factory
+    ask = "select name, price, name from goods where price = 4"
+    assert sql(connection)(ask).rows == [["coffee", 4, "coffee"]]
+    assert sql(connection)("select text from words where text match 'milk'").rows
+    assert connection.row_factory is factory
 
 
 def test_a_connection_of_another_thread_is_refused(path: Path) -> None:
@@ -261,10 +317,63 @@ class Cursor:
 
     def fetchone(self) -> Any:
         row = self.cursor.fetchone()
+        if isinstance(row, dict):
+            return row
         return row and tuple({3: Decimal("3.50"), 4: dt.date(2026, 1, 2)}.get(v, v) for v in row)
 
     def close(self) -> None:
         self.cursor.close()
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """A function of SQL that is set once it runs, and returns once the other is set."""
+    monkeypatch.setattr(sys.modules["loopwright.tools.sql"], "_WAIT", 0.05)
+    begun, over = threading.Event(), threading.Event()
+    yield begun, over
+    over.set()
+
+
+def waits(begun: threading.Event, over: threading.Event) -> int:
+    begun.set()
+    return over.wait(60)
+
+
+def test_nobody_waits_for_ever_for_a_connection(
+    connection: sqlite3.Connection, busy: tuple[threading.Event, threading.Event]
+) -> None:
+    connection.create_function("waits", 0, lambda: waits(*busy))
+    tool = sql(connection)
+    first = threading.Thread(target=tool, args=("select waits()",))
+    first.start()
+    busy[0].wait(60)
+    with pytest.raises(TimeoutError, match="another statement"):
+        tool("select 1")
+    busy[1].set()
+    first.join()
+    assert tool("select 1").rows == [[1]]
+
+
+class Asking:
+    """A path on whose way another statement is run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.waiting: list[Tool] = []
+        self.answers: list[Any] = []
+
+    def __fspath__(self) -> str:
+        if self.waiting:
+            self.answers.append(self.waiting.pop()("select 1").rows)
+        return str(self.path)
+
+
+def test_statements_on_a_file_do_not_wait_for_each_other(path: Path) -> None:
+    asking = Asking(path)
+    tool = sql(asking)
+    asking.waiting.append(tool)
+    assert tool("select 2").rows == [[2]]
+    assert asking.answers == [[[1]]]
 
 
 @pytest.fixture
@@ -289,6 +398,11 @@ def test_another_engine_is_told_to_read_only(engine: Engine) -> None:
     with pytest.raises(sqlite3.Error):
         tool("with x as (select 1) delete from goods")
     assert tool("select count(*) from goods where price > ?", [0]).rows == [[Decimal("3.50")]]
+
+
+def test_rows_by_name_of_another_engine_are_shown_by_their_values(engine: Engine) -> None:
+    engine.connection.row_factory = by_name
+    assert sql(engine)("select name, price + 1 from goods where price = 1").rows == [["milk", 2]]
 
 
 @pytest.mark.parametrize(

@@ -215,3 +215,6 @@ def test_agents_that_cannot_be_in_a_team() -> None:
     mute = delegate(Task("{message}", name="mute"), Loop(Scripted([])), usd=0)
     with pytest.raises(BadInput, match="the task of 'mute' must have the one input"):
         Team([mute], {"mute": ["done"]})
+    for given, said in (("x", "agents='x': give a list"), (["x"], "'x' is no agent: make it with")):
+        with pytest.raises(BadInput, match=said):
+            Team(given, {"a": ["done"]})  # type: ignore[arg-type]
