@@ -76,7 +76,8 @@ class Budget(Policy):
     settled in full, and nothing more is let through.
 
     A reservation that does not fit is refused, and the run ends as exhausted, unless a policy above
-    this one, such as `Degrade`, knows a call that is cheaper; the other limits stop the run.
+    this one, such as `Degrade`, knows a call that is cheaper; the other limits stop the run. A
+    model call that `seconds` cut off stays due: a run that is resumed with more makes it again.
 
     `unpriced` says what happens with a model whose price is unknown: ``"refuse"``, which is
     the default, or ``"allow"``.
