@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from loopwright import forks, models
 from loopwright.calls import Answer, Delta
-from loopwright.codec import canonical, nameable, plain
+from loopwright.codec import nameable, plain
 from loopwright.errors import BadInput, LogError, RunTaken, in_words
 from loopwright.events import Ended, Event, Resumed, Setting, Started, Unwinding
 from loopwright.fold import blank, fold
@@ -29,7 +29,6 @@ from loopwright.live import Live
 from loopwright.log.file import Durability
 from loopwright.log.kept import KeptResults
 from loopwright.log.recorded import Recorded
-from loopwright.log.redaction import MASK
 from loopwright.log.store import Log
 from loopwright.loop import loop
 from loopwright.many import Inputs, Progress, each_of, many
@@ -40,7 +39,7 @@ from loopwright.outfit import Watch, Wrap, kept, named, watching, wraps
 from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
-from loopwright.running import Carried, finished, goes_on, last, only
+from loopwright.running import Carried, check_same, finished, goes_on, last, only
 from loopwright.task import Task, a_task
 
 _HOST = socket.gethostname()
@@ -110,7 +109,7 @@ class Loop:
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen."""
         port = self._port()
-        return self._begun(task, inputs, run_id(port), "", port)
+        return self._begun(task, inputs, run_id(port), port)
 
     async def run_as(
         self,
@@ -120,12 +119,14 @@ class Loop:
         *,
         parent: str = "",
         base: str = "",
+        outside: bool = False,
     ) -> Run:
         """The run of this id, begun if the log has none, and else gone on with to its end.
 
         For ids that follow from something else, so that nothing is done twice; `parent` is the run
         that this one belongs to. If the log has a run `base`, it is begun as a fork of that one, at
-        its end: what was done there is not done again.
+        its end: what was done there is not done again. `outside` says that strangers may speak
+        through the inputs, as through what a tool with the label ``"outside"`` gives.
 
         Raises `BadInput` if the run of this id was begun with other inputs, or for another task;
         one with a `parent` is what the call of that run has made it.
@@ -134,19 +135,25 @@ class Loop:
         each_of([inputs])
         if self.log and self.log.has(run_id):
             if not parent:
-                _check_same(self.log.run(run_id), a_task(task), inputs)
+                check_same(self.log.run(run_id), a_task(task), inputs)
             return await self.resume(run_id, task)
         if self.log and base and self.log.has(base):
             shared = forks.shared(self.log, base, task, self.log.run(base).step)
             return await last(self._forked(shared, task, None, run_id, parent))
-        return await last(self._begun(task, inputs, run_id, parent, self._port()))
+        return await last(self._begun(task, inputs, run_id, self._port(), parent, outside))
 
     def _begun(
-        self, task: Task, inputs: Mapping[str, Any], run_id: str, parent: str, port: Port
+        self,
+        task: Task,
+        inputs: Mapping[str, Any],
+        run_id: str,
+        port: Port,
+        parent: str = "",
+        outside: bool = False,
     ) -> AsyncGenerator[Run, None]:
         self._check_strictly(task, inputs)
         house = self._house(task)
-        event = self._started(task, inputs, house, port, run_id, parent)
+        event = self._started(task, inputs, house, port, run_id, parent, outside)
         run = blank(run_id, task).but(kept=self.log.path if self.log else "")
         return self._carried(run, house.policies, port, event)
 
@@ -329,7 +336,7 @@ class Loop:
         port = self._port()
         name = run_id(port)
         try:
-            return await last(self._begun(task, inputs, name, "", port))
+            return await last(self._begun(task, inputs, name, port))
         except RunTaken:
             return self._log().run(name, task)
 
@@ -414,6 +421,7 @@ class Loop:
         port: Port,
         run_id: str,
         parent: str,
+        outside: bool,
     ) -> Started:
         prompt = task.filled(inputs)
         for model in filter(None, _asked_by(task)):
@@ -432,6 +440,7 @@ class Loop:
             media=task.media(inputs),
             options=task.options,
             parent=parent,
+            outside=outside,
         )
 
     def _checked(self, model: str) -> None:
@@ -459,18 +468,3 @@ def _asked_by(task: Task) -> Iterator[str]:
     for check in task.checks:
         yield getattr(check, "model", "")
         yield from getattr(check, "models", ())
-
-
-def _check_same(run: Run, task: Task, inputs: Inputs) -> None:
-    """A prompt that reads differently is a version of the same task, about which `resume` asks;
-    what was masked in the log may have been anything."""
-    if task.title != run.title and task.version != run.setting.version:
-        raise BadInput(
-            f"run {run.run_id} was begun for the task {run.title!r}, and this is {task.title!r}: "
-            "give another id, or go on with that run by resume"
-        )
-    begun, given = ({k: canonical(v) for k, v in one.items()} for one in (run.inputs, inputs))
-    known = [name for name in {**begun, **given} if MASK not in begun.get(name, "")]
-    if other := [name for name in known if begun.get(name) != given.get(name)]:
-        said = ", ".join(other)
-        raise BadInput(f"run {run.run_id} was begun with other inputs ({said}): give another id")

@@ -101,7 +101,8 @@ class Started:
     events of the run `base`, in which it made so many `steps`, and this is the first of its own. Of
     the tool calls that were asked for there and made by the base only later, it holds the `facts`,
     which are the results of those that must not be made again; of the `doubts` nobody knows whether
-    they happened.
+    they happened. `outside` says that strangers may speak through the inputs: they were given by a
+    run which had heard them.
     """
 
     time: float
@@ -122,6 +123,7 @@ class Started:
     steps: int = 0
     facts: tuple[ToolResult, ...] = ()
     doubts: tuple[str, ...] = ()
+    outside: bool = False
 
 
 @frozen

@@ -84,6 +84,7 @@ def _started(run: Run, event: Started) -> None:
         system=event.system,
         version=event.version,
         label=event.label,
+        outside=event.outside,
         max_tokens=event.max_tokens,
         options=event.options,
         model=event.setting.model,

@@ -107,6 +107,7 @@ class Run:
     system: str = ""
     version: str = ""
     label: str = ""
+    outside: bool = False
     max_tokens: int = 4096
     options: Options = Options()
 

@@ -3,16 +3,20 @@
 import asyncio
 import contextvars
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
+from loopwright.codec import canonical
+from loopwright.errors import BadInput
 from loopwright.events import Setting
 from loopwright.live import GRACE
 from loopwright.log.group import Group
+from loopwright.log.redaction import MASK
 from loopwright.outcome import Outcome
 from loopwright.run import Run
+from loopwright.task import Task
 
 Result = TypeVar("Result")
 
@@ -160,3 +164,18 @@ def goes_on(run: Run, setting: Setting) -> bool:
         changed = run.setting.ceilings != setting.ceilings or bool(run.declined)
         return changed or dict(run.setting.limits) != dict(setting.limits)
     return run.outcome in (None, Outcome.waiting, Outcome.cancelled)
+
+
+def check_same(run: Run, task: Task, inputs: Mapping[str, Any]) -> None:
+    """A prompt that reads differently is a version of the same task, about which `resume` asks;
+    what was masked in the log may have been anything."""
+    if task.title != run.title and task.version != run.setting.version:
+        raise BadInput(
+            f"run {run.run_id} was begun for the task {run.title!r}, and this is {task.title!r}: "
+            "give another id, or go on with that run by resume"
+        )
+    begun, given = ({k: canonical(v) for k, v in one.items()} for one in (run.inputs, inputs))
+    known = [name for name in {**begun, **given} if MASK not in begun.get(name, "")]
+    if other := [name for name in known if begun.get(name) != given.get(name)]:
+        said = ", ".join(other)
+        raise BadInput(f"run {run.run_id} was begun with other inputs ({said}): give another id")

@@ -52,7 +52,8 @@ class Permit(Policy):
     `outside` are the tools whose results come from outside, beside those that say so themselves
     with the label ``"outside"``. Once such a result or error is in the conversation, its author may
     speak through the model, and only the tools that fit `after` are permitted still; by default
-    none is. Leave `outside` empty, and `after` at ``("*",)``, to pay no regard to that. Calls of
+    none is. Within a delegate that is called from then on that holds, too, where tools say it of
+    themselves. Leave `outside` empty, and `after` at ``("*",)``, to pay no regard to that. Calls of
     the same reply as the one that brings the content in were decided on before it was read.
 
     Stands above `Approve`: a person is not asked about what is not permitted. Raises `BadInput` for
@@ -96,13 +97,10 @@ class Permit(Policy):
         if any(fnmatchcase(call.name, pattern) for pattern in self.after):
             return ""
         source = self._source(run)
-        return source and (
-            f"{call.name} is not permitted any more: the conversation holds what {source} brought "
-            "in from outside"
-        )
+        return source and f"{call.name} is not permitted any more: {source}"
 
     def _source(self, run: Run) -> str:
-        """The tool that last brought in content from outside, if one did."""
+        """What brought in content from outside last, if anything did."""
         marked: set[str] = set()
         for i in range(run.seq - 1, -1, -1):
             match run.events[i]:
@@ -110,8 +108,8 @@ class Permit(Policy):
                     marked.add(name)
                 case Intended(call=ToolCall(id=id, name=name)):
                     if id in marked or self._is_outside(run, name):
-                        return name
-        return ""
+                        return f"the conversation holds what {name} brought in from outside"
+        return "the run that called this one had heard strangers" if run.outside else ""
 
     def _is_outside(self, run: Run, name: str) -> bool:
         """Whether strangers speak through a tool, be it in a result or in an error."""

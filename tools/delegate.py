@@ -19,7 +19,7 @@ from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
 from loopwright.run import Run
 from loopwright.task import Task
-from loopwright.tools.labels import labels
+from loopwright.tools.labels import heard, labels
 from loopwright.tools.tool import Tool, check_name, tool
 from loopwright.use import Billed, Place, StillWaiting
 
@@ -114,7 +114,12 @@ class Delegate:
         base = f"{run.owners[call]}.{call}" if call in run.owners else ""
         inside = self._inside(place)
         child = await inside.run_as(
-            f"{run.run_id}.{call}", self.task, inputs, parent=run.run_id, base=base
+            f"{run.run_id}.{call}",
+            self.task,
+            inputs,
+            parent=run.run_id,
+            base=base,
+            outside=heard(run),
         )
         _check_waiting(child)
         said = {"outcome": child.outcome, "output": child.output_data}

@@ -13,7 +13,8 @@ def exposed(run: Run) -> bool:
     The ways out are the tools labelled ``"sends"``, and those of which nobody knows what they do:
     the ones with the effect ``"unsafe"``, which is the default, or ``"reconcilable"``. Strangers
     have had their say once the conversation holds what a tool labelled ``"outside"`` gave, its
-    errors included, or a result that is marked: from then on, whoever wrote that may speak through
+    errors included, or a result that is marked, or once a run that had heard them has called this
+    one: from then on, whoever wrote that may speak through
     the model. Whether private data stands there, too, is not asked: a prompt does not say what in
     it is private. An agent has the labels of its tools.
 
@@ -26,7 +27,12 @@ def exposed(run: Run) -> bool:
     call = run.call
     if run.moment != "call" or not isinstance(call, ToolCall) or "sends" not in _of(run, call):
         return False
-    return any(_from_outside(run, block) for block in _read(run))
+    return heard(run)
+
+
+def heard(run: Run) -> bool:
+    """Whether strangers had had their say when the model asked for the calls that are due."""
+    return run.outside or any(_from_outside(run, block) for block in _read(run))
 
 
 def labels(tool: Any) -> frozenset[str]:
