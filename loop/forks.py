@@ -159,7 +159,8 @@ def _made_later(run: Run, after: Sequence[Event]) -> tuple[tuple[ToolResult, ...
             case Returned(call=name, result=ToolResult() as result) if name in doubts:
                 facts[name] = evolve(result, call=name)
             case Failed(call=name, failure=failure) if name in doubts:
-                facts[name] = ToolResult(name, failure.message, error=True)
+                outside = run.task is not None and run.task.is_outside(due[name].name)
+                facts[name] = ToolResult(name, failure.message, True, outside)
             case _:
                 pass
     return tuple(facts.values()), tuple(name for name in doubts if name not in facts)

@@ -1,5 +1,7 @@
 """`Breaker`: a model that keeps failing is left alone for a while, by everybody."""
 
+from fnmatch import fnmatchcase
+
 from attrs import field, frozen
 
 from loopwright.budget import WINDOWS
@@ -20,7 +22,8 @@ class Breaker(Policy):
     After `failures` failed calls in one window `per` (``"minute"``, ``"hour"``, ... of the calendar
     in UTC) to models whose names fit the pattern `model`, the next call goes to the model `to`, or,
     without one, ends the run as failed; a judge's verdict is then undecided. When the window is
-    over, calls are made again. The defaults, 5 and a minute, are those of pybreaker.
+    over, calls are made again. Failures count that may pass, those after which the same may be sent
+    again. The defaults, 5 and a minute, are those of pybreaker.
 
     The failures are counted in the log, over all runs and processes that use it. What counts
     together has the same `name`: by default the pattern.
@@ -51,6 +54,11 @@ class Breaker(Policy):
         if self.per not in WINDOWS:
             raise BadInput(f"Breaker(per={self.per!r}): say one of {', '.join(WINDOWS)}")
         named("Breaker", self.models)
+        if self.to and fnmatchcase(self.to, self.model):
+            said = f"Breaker(to={self.to!r}, model={self.model!r})"
+            raise BadInput(
+                f"{said}: the pattern must not cover the spare: it would be left alone, too"
+            )
 
     @property
     def models(self) -> tuple[str, ...]:

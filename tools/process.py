@@ -22,14 +22,6 @@ GRACE = 5.0
 unless the machine is overloaded."""
 
 _SUPERVISOR = str(Path(__file__).with_name("supervisor.py").resolve())
-_BEGIN = """
-import runpy, sys
-_, supervisor, handle = sys.argv
-with open(int(handle)) as order:
-    sys.argv = [supervisor, order.read()]
-runpy.run_path(supervisor, run_name="__main__")
-"""
-"""What starts the supervisor, its order read from an open file."""
 
 _CHUNK = 65_536  # what a pipe of Linux holds
 
@@ -138,7 +130,7 @@ def _started(
         order.write(json.dumps(said).encode())
         order.seek(0)
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BEGIN, _SUPERVISOR, str(order.fileno())],
+            [sys.executable, "-I", "-S", _SUPERVISOR, str(order.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -33,8 +33,9 @@ _LINUX = sys.platform == "linux"
 
 
 def main() -> None:
-    """Carry out the order that the command line holds, as JSON."""
-    order = json.loads(sys.argv[1])
+    """Carry out the order that the open file with the number in the command line holds, as JSON."""
+    with open(int(sys.argv[1])) as file:
+        order = json.load(file)
     os.set_inheritable(order["report"], False)
     woken = _wakes()
     if _LINUX:

@@ -84,6 +84,7 @@ def test_two_processes_share_the_failures(tmp_path: Path) -> None:
         ({"failures": 0}, "Breaker(failures=0): give a whole number of at least 1"),
         ({"per": "second"}, "say one of minute"),
         ({"to": "spare"}, "name a model as 'provider:model'"),
+        ({"to": "b:spare"}, "model='*'): the pattern must not cover the spare"),
     ],
 )
 def test_what_cannot_be(wrong: dict[str, Any], message: str) -> None:
