@@ -35,7 +35,7 @@ from loopwright.many import Inputs, Progress, each_of, many
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.outcome import Outcome
-from loopwright.outfit import Watch, Wrap, kept, named, watching, wraps
+from loopwright.outfit import Watch, Wrap, asked, kept, watching, wrapped, wraps
 from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
@@ -78,13 +78,7 @@ class Loop:
         ports: Sequence[Wrap] = (),
         strict: bool = False,
     ) -> None:
-        self.providers = named(providers)
-        if not isinstance(model, str):
-            if isinstance(model, type) or not hasattr(model, "reply"):
-                raise BadInput(f"{model!r} is no model: say 'provider:model', or give a provider")
-            self.providers[model.name] = model
-            model = f"{model.name}:{model.name}"
-        self.model = model
+        self.model, self.providers = asked(model, providers)
         self.policies = flat(policies)
         self.houses: WeakKeyDictionary[Task, House] = WeakKeyDictionary()
         self.log = kept(log, durability)
@@ -93,7 +87,7 @@ class Loop:
         self.watch = watching(watch)
         self.ports = wraps(ports)
         self.strict = strict
-        for name in (model, *switched_to(self.policies)):
+        for name in (self.model, *switched_to(self.policies)):
             self._checked(name)
 
     # ------------------------------------------------------------------------------- carry out
@@ -107,7 +101,11 @@ class Loop:
         return finished(lambda: self.run(task, **inputs))
 
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
-        """The same, step by step: the run after each step, with what is about to happen."""
+        """The same, step by step: the run after each step, with what is about to happen.
+
+        A run whose generator is closed is cancelled. What it has shown by then stands in the log as
+        intended: to whoever resumes it, it may have happened, and its money may be spent.
+        """
         port = self._port()
         return self._begun(task, inputs, run_id(port), port)
 
@@ -128,8 +126,8 @@ class Loop:
         its end: what was done there is not done again. `outside` says that strangers may speak
         through the inputs, as through what a tool with the label ``"outside"`` gives.
 
-        Raises `BadInput` if the run of this id was begun with other inputs, or for another task;
-        one with a `parent` is what the call of that run has made it.
+        Raises `BadInput` if the run of this id was begun with other inputs, or for another task, or
+        if `vacuum` has removed it; one with a `parent` is what the call of that run has made it.
         """
         nameable(run_id, "run")
         each_of([inputs])
@@ -137,6 +135,9 @@ class Loop:
             if not parent:
                 check_same(self.log.run(run_id), a_task(task), inputs)
             return await self.resume(run_id, task)
+        if self.log and self.log.removed(run_id):
+            said = f"run {run_id} is over, and its events were removed by vacuum: give another id"
+            raise BadInput(said)
         if self.log and base and self.log.has(base):
             shared = forks.shared(self.log, base, task, self.log.run(base).step)
             return await last(self._forked(shared, task, None, run_id, parent))
@@ -390,8 +391,7 @@ class Loop:
         port.loop = self
         if self.log:
             port = KeptResults(port, self.log)
-        for wrap in self.ports:
-            port = wrap.port(port, self.log)
+        port = wrapped(port, self.ports, self.log)
         if self.log:
             port = Recorded(self.log, port)
         return Watched(port, self.watch) if self.watch else port

@@ -1,6 +1,6 @@
 """`Budget`: the limits of a run. They are finite unless one is lifted with `unlimited`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from math import inf
 from typing import Any
@@ -15,8 +15,8 @@ from loopwright.decisions import Decision, Refuse, Stop, TryAgain
 from loopwright.errors import BadInput
 from loopwright.events import Ceiling, Declined
 from loopwright.outcome import Outcome
-from loopwright.policy import UNTOLD, Policy
-from loopwright.run import Run
+from loopwright.policy import UNTOLD, Policy, When
+from loopwright.run import CONTEXT, Run
 
 unlimited = inf
 """Lifts a limit: ``Budget(tool_calls=unlimited)``. Nothing else does."""
@@ -67,7 +67,9 @@ class Budget(Policy):
 
     A limit that is not given says nothing; what no budget of a loop says is filled with the
     default: 1 USD, 1,000,000 tokens, 10 minutes, 25 model calls, 50 tool calls, 100 steps. They are
-    meant to be noticed by what runs away, and by nothing else. Of several budgets each one holds.
+    meant to be noticed by what runs away, and by nothing else. Of several budgets each one holds;
+    one with `when` tightens, and lifts nothing: what it says above a default is refused, unless
+    another budget lifts that.
 
     With a `name` it is a ceiling in `usd` that all runs of a log which name it share, in whatever
     process; `per` then is ``"minute"``, ``"hour"``, ``"day"``, ``"week"`` or ``"month"`` of the
@@ -183,7 +185,9 @@ def _past(what: str, limit: Any, used: int, asked: int) -> str | None:
 
 
 def _over_tokens(budget: Budget, run: Run) -> str | None:
-    return _past("tokens", budget.tokens, run.spent.tokens, run.quote.tokens)
+    over = _past("tokens", budget.tokens, run.spent.tokens, run.quote.tokens)
+    whole = over and isinstance(run.call, ModelCall) and run.quote.tokens >= CONTEXT
+    return f"{over} (a document may fill the whole context of its model)" if whole else over
 
 
 def _over_money(budget: Budget, run: Run) -> str | None:
@@ -308,14 +312,39 @@ DEFAULTS: Mapping[str, Any] = {
 should find it ended, and the loss small."""
 
 
-def defaults(policies: Iterable[Policy]) -> Budget:
-    """A budget of the default limits, for all that no budget among `policies` speaks of."""
+def defaults(policies: Sequence[Policy]) -> Budget:
+    """A budget of the default limits, for all that no budget among `policies` speaks of.
+
+    Raises `BadInput` for one with `when` that has no effect beside it.
+    """
     budgets = _budgets(policies)
     own = [budget for budget in budgets if not budget.shared]
     silent = {n: d for n, d in DEFAULTS.items() if all(getattr(b, n) is None for b in own)}
     said = {budget.unpriced for budget in budgets}
     allowed = "allow" in said and "refuse" not in said
-    return Budget(**silent, unpriced="allow" if allowed else "refuse")
+    default = Budget(**silent, unpriced="allow" if allowed else "refuse")
+    for policy in policies:
+        _check_when(policy, policy, default)
+    return default
+
+
+def _check_when(policy: Policy, inner: Policy, default: Budget) -> None:
+    """What was meant to lift a limit must not let it stand in silence."""
+    if isinstance(inner, When):
+        _check_when(policy, inner.policy, default)
+    if policy is inner or not isinstance(inner, Budget):
+        return
+    for name in DEFAULTS:
+        said, held = getattr(inner, name), getattr(default, name)
+        if None not in (said, held) and said > held:
+            raise BadInput(
+                f"{policy}: the default of {held:g} {name} holds beside it, so it has no effect: "
+                f"say what holds at all times, too, as in Budget({name}={said})"
+            )
+    if (inner.unpriced, default.unpriced) == ("allow", "refuse"):
+        raise BadInput(
+            f"{policy}: unpriced='allow' holds for a whole loop: say it in a Budget without when"
+        )
 
 
 def limits(policies: Iterable[Policy]) -> Mapping[str, Any]:
@@ -326,14 +355,18 @@ def limits(policies: Iterable[Policy]) -> Mapping[str, Any]:
 
 
 def ceilings(policies: Iterable[Policy]) -> tuple[Ceiling, ...]:
-    """The ceilings that `policies` share with other runs. Raises `BadInput` if two differ, but not
-    in their name."""
+    """The ceilings that `policies` share with other runs. Raises `BadInput` as `agree` does."""
     found = dict.fromkeys(one for policy in policies for one in getattr(policy, "ceilings", ()))
-    names = [ceiling.name for ceiling in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInput(f"two ceilings have the name {name!r}: give each ceiling its own")
+    agree(found, found)
     return tuple(found)
+
+
+def agree(ceilings: Iterable[Ceiling], others: Iterable[Ceiling]) -> None:
+    """Raise `BadInput` if one of `others` has the name of another one of `ceilings`."""
+    known = {ceiling.name: ceiling for ceiling in ceilings}
+    for one in others:
+        if known.get(one.name, one) != one:
+            raise BadInput(f"two ceilings have the name {one.name!r}: give each ceiling its own")
 
 
 def _check_ceiling(budget: Budget) -> None:

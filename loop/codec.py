@@ -41,6 +41,7 @@ _TOO_DEEP = f"the data is nested more than {_DEEP} levels deep, or contains itse
 _dumps = writer(nan=False)
 _written = writer()
 _escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_legible = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(value: Any, parts: dict[str, str] | None = None) -> str:
@@ -91,13 +92,16 @@ def canonical(data: Plain) -> str:
 def shown(data: Any) -> str:
     """Data as people read it: JSON with sorted keys, and nothing in it that a screen would hide.
 
-    >>> shown({"b": "\u200b", "$a": 1})
-    '{"$a":1,"b":"\\\\u200b"}'
+    >>> shown({"b": "\u200b", "$a": "Grüße, 上海"})
+    '{"$a":"Grüße, 上海","b":"\\\\u200b"}'
     """
     try:
-        return _escaped(_sorted(plain(data)))
+        text = _legible(_sorted(plain(data)))
     except ValueError:  # of a number with more digits than Python writes
         return canonical(data)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char)[1:-1] for char in text)
 
 
 def told(data: Any) -> str:

@@ -60,6 +60,12 @@ class Difference:
         difference: Any = self
         return compared(difference)
 
+    def _repr_markdown_(self) -> str:
+        from loopwright.show.notebook import compared_markdown
+
+        difference: Any = self
+        return compared_markdown(difference)
+
 
 def diff(a: Run, b: Run) -> Difference:
     """The first difference between two runs: in settings, prompt, calls, answers, decisions, end.

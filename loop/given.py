@@ -1,6 +1,8 @@
 """What loops and tasks are given, checked when it is given."""
 
 from collections.abc import Iterable
+from functools import partial
+from inspect import iscoroutinefunction, isroutine
 from typing import Any
 
 from loopwright.errors import BadInput
@@ -34,6 +36,13 @@ def function(name: str, given: Any, wanted: str) -> Any:
     if given is not None and not callable(given):
         raise BadInput(f"{name}={given!r:.80}: give {wanted}")
     return given
+
+
+def asynchronous(given: Any) -> bool:
+    """Whether a call gives a coroutine: by the function itself, not by what it wraps."""
+    while isinstance(given, partial):
+        given = given.func
+    return iscoroutinefunction(given if isroutine(given) else type(given).__call__)
 
 
 def whole(name: str, given: Any) -> int:

@@ -220,7 +220,13 @@ class House:
         return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))
 
     def setting(self, task: Task, model: str, by: str = "") -> Setting:
-        """What a run of `task` is carried out with in this house, on `model`, by whom."""
+        """What a run of `task` is carried out with in this house, on `model`, by whom.
+
+        Raises `BadInput` if a ceiling of a tool, as delegates have them, is another one of the same
+        name: the call could only fail.
+        """
+        for tool in task.tools.values():
+            budget.agree(self.ceilings, getattr(tool, "ceilings", ()))
         return Setting(
             model=model,
             version=task.version,

@@ -121,7 +121,7 @@ def _said(name: str, ask: Any) -> Findings:
         return Findings((), (Problem(name, in_words(error)),))
     if said is None:
         return Findings()
-    if isinstance(said, str):
+    if isinstance(said, str) and said.strip():
         return Findings((Problem(name, said),))
     wrong = f"the check returned {said!r}; it should return None or the problem in words"
     return Findings((), (Problem(name, wrong),))

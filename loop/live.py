@@ -42,9 +42,19 @@ class Live(Port):
             late = f"no answer in {request.timeout:.4g} s"
             message = late if alarm.expired else in_words(error)
             return Failure("timeout", message, may_resend=True)
+        except asyncio.CancelledError:
+            if _cancelling():
+                raise
+            return Failure("malformed", f"the provider {provider.name!r} cancelled itself")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _cancelling() -> bool:
+    """Whether somebody has cancelled what runs here."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def _used(tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Any:

@@ -91,6 +91,11 @@ class When(Policy):
         return tuple(getattr(self.policy, "models", ()))
 
     @property
+    def inherited(self) -> bool:
+        """Whether it holds for the run's delegates, too."""
+        return bool(getattr(self.policy, "inherited", True))
+
+    @property
     def name(self) -> str:
         return f"{self.policy.name}.when({getattr(self.predicate, '__name__', '…')})"
 

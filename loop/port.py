@@ -13,13 +13,12 @@ from functools import partial
 from inspect import isawaitable
 from math import inf
 from operator import attrgetter
-from typing import Any, get_args
+from typing import Any
 
 from attrs import evolve, fields
 
 from loopwright.calls import (
     Answer,
-    Block,
     Call,
     Cost,
     Delta,
@@ -31,13 +30,13 @@ from loopwright.calls import (
     Request,
     Slept,
     Tell,
-    Text,
     ToolCall,
     Usage,
 )
 from loopwright.errors import BadInput, RealCallForbidden, in_words
 from loopwright.events import Event, Failed, Paused, Returned
 from loopwright.fold import fold
+from loopwright.misfit import misfit
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.run import Run
@@ -315,27 +314,17 @@ def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returne
 
 
 def _checked(said: Any, call: ModelCall) -> Reply | Failure:
-    """A provider is not always ours: what is neither reply nor failure is a malformed answer."""
-    blocks = said.blocks if isinstance(said, Reply) else ()
-    if isinstance(said, Failure) and not 0 <= (said.retry_after or 0) < inf:
-        return evolve(said, retry_after=None)
-    if isinstance(said, Reply | Failure) and all(map(_sound, blocks)):
-        return said
-    name = call.model.partition(":")[0]
-    message = f"the provider {name!r} gave {said!r:.200}, and no Reply or Failure"
-    return Failure("malformed", message)
+    """A provider is not always ours: what cannot be kept is a malformed answer."""
+    if wrong := misfit(said):
+        name = call.model.partition(":")[0]
+        message = f"the provider {name!r} gave what cannot be kept: {wrong}; it was {said!r:.200}"
+        return Failure("malformed", message)
+    return _credibly(said) if isinstance(said, Failure) else said
 
 
-_BLOCKS = get_args(Block)
-
-
-def _sound(block: Any) -> bool:
-    """Whether it is what a reply is made of, and holds what it says that it does."""
-    if isinstance(block, ToolCall):
-        arguments = block.arguments
-        held = type(arguments) is dict or isinstance(arguments, Mapping)
-        return held and isinstance(block.name, str)
-    return isinstance(block.text, str) if isinstance(block, Text) else isinstance(block, _BLOCKS)
+def _credibly(failure: Failure) -> Failure:
+    wait = failure.retry_after if 0 <= (failure.retry_after or 0) < inf else None
+    return evolve(failure, retry_after=wait, usage=_credible(failure.usage))
 
 
 def _own(reply: Reply, call: ModelCall) -> Reply:
@@ -379,6 +368,8 @@ def _credible(usage: Usage | None) -> Usage | None:
     """A provider is not always ours: less than no tokens, or a part of one, is no report."""
     if not isinstance(usage, Usage):
         return None
+    if type(usage.raw) is not dict and not isinstance(usage.raw, Mapping):
+        return None
     counted = _buckets(usage)
     return usage if {*map(type, counted)} == {int} and min(counted) >= 0 else None
 
@@ -394,6 +385,8 @@ def _failure(call: Call, error: Exception) -> Failure:
 def fitting(question: Question, said: str | Answer) -> Answer:
     """`said` as an answer to `question`. Raises `BadInput` if it is none of its choices."""
     answer = said if isinstance(said, Answer) else Answer(said)
+    if not all(isinstance(text, str) for text in (answer.text, answer.by, answer.note)):
+        raise BadInput(f"{answer!r:.200} is no answer: its text, by and note are texts")
     if question.choices and answer.text not in question.choices:
         choices = ", ".join(map(repr, question.choices))
         raise BadInput(f"{answer.text!r} is no answer to {question.text!r}: say one of {choices}")

@@ -40,6 +40,7 @@ from loopwright.events import (
     Unwinding,
 )
 from loopwright.fixed import fixed
+from loopwright.models.capabilities import capabilities
 from loopwright.outcome import Outcome
 from loopwright.task import FRAME, Task
 from loopwright.trail import Trail
@@ -93,7 +94,8 @@ class Run:
       `limits`, `events`, `decisions`, `task`;
     - before a call: `call`, `quote` (what it may cost) and `declined` (the reservations that the
       ledger has declined since the last call was made);
-    - after a failed call: `call`, `failure` and `failures` (how many in a row, this one included);
+    - after a failed call: `call`, `failure` and how often in a row it has failed, this one
+      included: ``failures_of(run.call)``; `failures` counts model calls only;
     - after an answer: `answer` and `problems`.
     """
 
@@ -295,8 +297,14 @@ class Run:
         """How many input tokens `call` can have at most.
 
         What the last reply reported is exact for the messages it had seen; of the rest, a
-        tokenizer that works on bytes cannot make more tokens than there are UTF-8 bytes.
+        tokenizer that works on bytes cannot make more tokens than there are UTF-8 bytes. What
+        would fit no context, as with a document that only the provider sees, is as much as goes
+        into the model's own, by the catalogue.
         """
+        most = self._bound(call)
+        return most if most <= CONTEXT else min(most, capabilities(call.model).context or most)
+
+    def _bound(self, call: ModelCall) -> int:
         counted, tokens = self.counted
         if counted and not call.messages:
             return tokens + self.size - counted

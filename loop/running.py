@@ -104,6 +104,7 @@ def _elsewhere(
         return await start()
 
     with ThreadPoolExecutor(1, "loopwright run_now") as thread:
+        thread.submit(int).result()  # interrupted while it starts one, it would not wait for it
         try:
             done = thread.submit(contextvars.copy_context().run, _here, main)
             while not wait([done], TICK).done:

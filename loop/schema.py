@@ -142,6 +142,8 @@ def _tidy(schema: Any) -> Any:
         return [_tidy(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if schema.get("enum") == []:  # pydantic takes an Enum without members, and reads no value of it
+        raise no_data(str(schema.get("title")), "it has no members")
     return {key: _inner(key, item) for key, item in schema.items() if key not in _LEFT_OUT}
 
 

@@ -5,7 +5,6 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from inspect import iscoroutinefunction
 from string import Formatter
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from attrs import field, frozen
 from loopwright.calls import Effect, Media, Options, Output, Quote, ToolCall, ToolSpec
 from loopwright.codec import digest, plain, told
 from loopwright.errors import BadInput
-from loopwright.given import listed, whole
+from loopwright.given import asynchronous, listed, whole
 
 FRAME = 128
 """Tokens that a provider puts around a conversation by itself: twice the most that was met (of
@@ -33,7 +32,8 @@ class Tool(Protocol):
     A tool may have more, which is then used: `undo` (a tool that takes back what it did),
     `reconcile` (a function that says whether a call happened), `retries`, `cache_seconds`,
     `at_once` (how many calls at the same time), `labels`, `quote` (what a call may cost),
-    `wants_key` and `wants_place` (it is given the call's key, or its `Place`).
+    `ceilings` (those that it shares with other runs), `wants_key` and `wants_place` (it is given
+    the call's key, or its `Place`).
     """
 
     @property
@@ -53,10 +53,20 @@ class Tool(Protocol):
 
 
 class Asks(Protocol):
-    """A check that asks a model, such as `Judge`."""
+    """A check that asks a model, such as `Judge`.
+
+    Beside these it has ``read(reply)``, which gives `None` or the problem in words; or, if it asks
+    for several ballots, ``count(replies, run)``. It may have a `name`, which stands in the log, and
+    the `model` that it asks, in place of the run's.
+    """
+
+    @property
+    def max_tokens(self) -> int:
+        """The most output tokens of a verdict."""
+        ...
 
     def ask(self, run: Any) -> Any:
-        """What the model is asked about the run's answer."""
+        """What the model is asked about the run's answer: messages, or several ballots of them."""
         ...
 
 
@@ -96,14 +106,24 @@ def _checks(checks: Iterable[Check]) -> tuple[Check, ...]:
     given: tuple[Check, ...] = listed("checks", checks)
     for check in given:
         if hasattr(check, "ask") and not isinstance(check, type):
-            continue
-        if isinstance(check, type) or not callable(check):
+            _check_judge(check)
+        elif isinstance(check, type) or not callable(check):
             raise BadInput(
                 f"{check!r} is no check: give a function, or an object such as Judge(...)"
             )
-        if iscoroutinefunction(check):
+        elif asynchronous(check):
             raise BadInput(f"{check!r} is async: a check is a plain function; a Judge asks a model")
     return given
+
+
+def _check_judge(check: Any) -> None:
+    """What a judge lacks would show only as an answer of which it could not tell."""
+    reads = any(callable(getattr(check, name, None)) for name in ("read", "count"))
+    if not reads or not hasattr(check, "max_tokens"):
+        raise BadInput(
+            f"{check!r:.80} asks a model: give it max_tokens, and read(reply) or "
+            "count(replies, run)"
+        )
 
 
 @frozen(eq=False)

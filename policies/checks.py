@@ -1,7 +1,9 @@
 """Checks that need no model: `Cites`, `Matches`, `MaxWords`, `NoPlaceholders`."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 import attrs
@@ -10,6 +12,7 @@ from attrs import frozen, validators
 from loopwright.calls import Text, ToolResult
 from loopwright.errors import BadInput
 from loopwright.policies.given import at_least, listed, text
+from loopwright.policies.spans import spans
 from loopwright.run import Run
 
 
@@ -36,13 +39,13 @@ class Matches:
 
     pattern: str = attrs.field(validator=_pattern)
     field: str = attrs.field(default="", validator=text)
-    why: str = attrs.field(default="", kw_only=True)
+    why: str = attrs.field(default="", validator=text, kw_only=True)
 
     def __call__(self, answer: Any) -> str | None:
         """The problem, or `None`."""
         if re.search(self.pattern, text_of(answer, self.field), re.MULTILINE):
             return None
-        return self.why or f"{_place(self.field)} has to fit the pattern {self.pattern}"
+        return self.why.strip() or f"{_place(self.field)} has to fit the pattern {self.pattern}"
 
 
 @frozen
@@ -102,12 +105,12 @@ class NoPlaceholders:
     def __call__(self, answer: Any) -> str | None:
         """The problem, or `None`."""
         text = text_of(answer)
-        patterns = "|".join(f"(?:{pattern})" for pattern in (*PLACEHOLDERS, *self.more))
-        found = dict.fromkeys(m[0] for m in re.finditer(patterns, text, re.IGNORECASE))
+        places = spans((*PLACEHOLDERS, *self.more), text, re.IGNORECASE)
+        found = dict.fromkeys(text[start:end] for start, end in places)
         return f"Fill in what is left open: {', '.join(found)}" if found else None
 
 
-QUOTED = r"https?://[^\s<>()\[\]\"'”]+|\"([^\"]{20,})\"|“([^”]{20,})”"
+QUOTED = r"https?://[^\s<>()\[\]\"'”`]+|\"([^\"]{20,})\"|“([^”]{20,})”"
 """Addresses of the web, and what stands in quotation marks and is long enough to be no title."""
 
 
@@ -117,8 +120,8 @@ class Cites:
 
     A citation is what fits `pattern`, or of that the first group that does: by default addresses of
     the web, and quotations of at least 20 characters. Spaces, and punctuation at the end, may
-    differ. The answer needs at least `least` of them, by default one. Of a typed answer, `field` is
-    the one that is looked at.
+    differ. An address has to be a whole one, but for its fragment. The answer needs at least
+    `least` citations, by default one. Of a typed answer, `field` is the one that is looked at.
 
     It finds what was made up, and does not say whether a true quotation proves anything: that is
     for a `Judge`. Raises `BadInput` for what is no regular expression.
@@ -139,7 +142,7 @@ class Cites:
         """The problem, or `None`."""
         cited = list(self._cited(text_of(answer, self.field)))
         given = " ".join(" ".join(_given(run)).split())
-        made_up = [one for one in cited if one not in given]
+        made_up = [one for one in cited if not _stands(one, given)]
         if made_up:
             listed = ", ".join(dict.fromkeys(made_up))
             return f"These citations stand in no source that you were given: {listed}"
@@ -150,15 +153,35 @@ class Cites:
     def _cited(self, text: str) -> Iterator[str]:
         for found in re.finditer(self.pattern, text):
             cited = next(filter(None, found.groups()), found[0])
-            yield " ".join(cited.split()).rstrip(".,;:!?")
+            yield " ".join(cited.split()).rstrip(".,;:!?*")
+
+
+_GOES_ON = r"(?![/.?:!*&=%+~@$-]*[A-Za-z0-9_])"
+"""Behind an address that ends here. A comma may be that of a list, and after ``#`` comes a place in
+the same document."""
+
+
+def _stands(cited: str, given: str) -> bool:
+    """Whether it was given; of an address the beginning of another is none."""
+    if not cited.startswith(("http://", "https://")):
+        return cited in given
+    return re.search(re.escape(cited.rstrip("/")) + _GOES_ON, given) is not None
 
 
 def _given(run: Run) -> Iterator[str]:
     """What the model was given to read; what it has said itself is no source."""
     for block in (b for message in run.messages for b in message.blocks):
         if isinstance(block, ToolResult) and not block.error:
-            yield block.content
+            yield from (block.content, _unescaped(block.content))
     yield from (block.text for block in run.messages[0].blocks if isinstance(block, Text))
+
+
+def _unescaped(content: str) -> str:
+    """What a tool or a delegate has put into JSON, as it is quoted."""
+    try:
+        return text_of(json.loads(content))
+    except (ValueError, RecursionError):
+        return ""
 
 
 # --------------------------------------------------------------------------- the texts of an answer
@@ -185,6 +208,8 @@ def _part(answer: Any, field: str) -> Any:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, Enum):
+        yield from _texts(value.value)
     elif isinstance(value, Mapping):
         yield from (text for held in value.values() for text in _texts(held))
     elif isinstance(value, Iterable) and not isinstance(value, bytes):

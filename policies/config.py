@@ -112,9 +112,18 @@ class Configuration:
         return Loop(model, **given)
 
     def tool(self, tool: Tool) -> Tool:
-        """`tool` with the options that the file has for a tool of its name."""
+        """`tool` with the options that the file has for a tool of its name.
+
+        Raises `BadInput` for what is no tool, and for an option that this one does not have.
+        """
         given: Any = tool
-        changed: Tool = evolve(given, **self.tools.get(given.name, {}))
+        if isinstance(given, type) or not hasattr(given, "spec"):
+            raise BadInput(f"{given!r:.80} is no tool: decorate the function with @tool")
+        options = self.tools.get(given.spec.name, {})
+        if unknown := [option for option in options if not hasattr(given, option)]:
+            said = f"the tool {given.spec.name!r} has no {unknown[0]}"
+            raise BadInput(f"{said}: take it out of the configuration")
+        changed: Tool = evolve(given, **options)
         return changed
 
 
@@ -173,6 +182,8 @@ def load(source: str | os.PathLike[str], format: Format | None = None) -> Config
 def _read(source: str | os.PathLike[str]) -> tuple[str, str, Format]:
     if isinstance(source, str) and "\n" in source:
         return source, "the configuration", "toml"
+    if not isinstance(source, str | os.PathLike):
+        raise BadInput(f"load({source!r:.80}): give the path of a file, or its text")
     path = FilePath(source)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -288,12 +299,14 @@ def _policy(page: Marked, path: Path, name: str, given: Any) -> Any:
 
 
 def _arguments(page: Marked, path: Path, kind: Any, given: Any) -> tuple[list[Any], dict[str, Any]]:
-    """A list is what stands in the brackets; of a table, the names of arguments in the code."""
+    """A list is what stands in the brackets, or the list that comes first there; of a table, the
+    names of arguments in the code."""
+    parameters = inspect.signature(kind).parameters
     if isinstance(given, list):
-        return [_plain(item) for item in given], {}
+        listed = _lists_models(parameters) and all(isinstance(item, str) for item in given)
+        return [_plain(item) for item in ([given] if listed else given)], {}
     if not isinstance(given, dict | None):
         return [_plain(given)], {}
-    parameters = inspect.signature(kind).parameters
     _known(page, path, given or (), parameters)
     args: list[Any] = []
     named: dict[str, Any] = {}
@@ -303,6 +316,12 @@ def _arguments(page: Marked, path: Path, kind: Any, given: Any) -> tuple[list[An
         else:
             named[key] = _plain(value, exact=key == "usd")
     return args, named
+
+
+def _lists_models(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether models are given as a list, and not each by itself."""
+    models = next(iter(parameters.values()))
+    return models.name == "models" and models.kind is not inspect.Parameter.VAR_POSITIONAL
 
 
 def _plain(value: Any, exact: bool = False) -> Any:

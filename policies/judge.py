@@ -120,7 +120,7 @@ class Judge:
         """The problem of one verdict, or `None`. Raises `ValueError` if it is undecided."""
         found = re.search(r"\{.*\}", reply.text, re.DOTALL)
         said = json.loads(found[0]) if found else {}
-        reason = str(said.get("reason") or "")
+        reason = str(said.get("reason") or "").strip()
         accepts = self._accepts(said)
         if accepts is None:
             raise ValueError(f"the judge could not tell: {reason or reply.text[:200]}")

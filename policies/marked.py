@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any, Literal, NoReturn
 
 from attrs import field, frozen
@@ -80,15 +81,25 @@ def _blanked(found: re.Match[str]) -> str:
 
 def _line(text: str, data: Any, path: Path) -> int:
     """The parser does not say where a key stands: it is searched for, key after key."""
-    at = 0
+    at, passed = _header(text, path)
     for i, step in enumerate(path):
-        if isinstance(step, int):
+        if i < passed or isinstance(step, int):
             continue
         key = re.compile(_KEY.format(re.escape(step)))
         for _ in range(_before(data, path[:i], step) + 1):
             found = key.search(text, at)
             at = found.end() if found else at
     return text.count("\n", 0, max(0, at - 1)) + 1
+
+
+def _header(text: str, path: Path) -> tuple[int, int]:
+    """Where the header of the innermost table on the path ends, and how many keys it names."""
+    names = list(takewhile(lambda step: isinstance(step, str), path))
+    for count in range(len(names), 0, -1):
+        keys = r"\s*\.\s*".join(f"""["']?{re.escape(str(name))}["']?""" for name in names[:count])
+        if found := re.search(rf"^\s*\[\[?\s*{keys}\s*\]", text, re.MULTILINE):
+            return found.end(), count
+    return 0, 0
 
 
 def _before(data: Any, path: Path, key: str) -> int:

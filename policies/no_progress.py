@@ -27,8 +27,9 @@ class NoProgress(Policy):
     result that differs in anything is progress, and so is any other call in between.
 
     `times` is 3 by default: once may be chance and twice a slip; and what polls a slow service on
-    purpose gets results that differ, or is exempted: ``NoProgress().when(lambda run: run.call.name
-    != "job_status")``.
+    purpose gets results that differ, or is exempted:
+
+    >>> exempted = NoProgress().when(lambda run: getattr(run.call, "name", "") != "job_status")
 
     >>> from loopwright import Loop, Task
     >>> from loopwright.models import Scripted

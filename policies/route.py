@@ -3,8 +3,8 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from itertools import permutations, takewhile
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve, field, frozen
 
@@ -30,9 +30,9 @@ class Route(Policy):
     """Picks the model of the first call, by a rule: a function of the run that names a model.
 
     `rule` looks at ``run.inputs``, ``run.title`` or ``run.prompt``, and returns one of `models`, or
-    `None` for the loop's own model. It must be pure, as a policy is. `Route.classified` lets a
-    cheap model choose, `Route.learned` what the log says about a task. A rule that names a model
-    which is not among `models` stops the run as failed.
+    `None` for the loop's own model. It must be pure, as a policy is; the delegates of the run are
+    not asked about. `Route.classified` lets a cheap model choose, `Route.learned` what the log says
+    about a task. A rule that names a model which is not among `models` stops the run as failed.
 
     >>> from loopwright import Loop, Task
     >>> from loopwright.models import Scripted
@@ -42,6 +42,9 @@ class Route(Policy):
     >>> [loop.run_now(Task("{it}"), it=it).output for it in ("Hi.", "A letter of three pages.")]
     ['short', 'long']
     """
+
+    inherited: ClassVar[bool] = False
+    """Which model a delegate begins on is its own business, and its inputs are others."""
 
     rule: Callable[[Run], str | None]
     models: tuple[str, ...]
@@ -91,7 +94,7 @@ class Route(Policy):
         """
         from loopwright.report import opened
 
-        if not 0 <= share <= 1 or least < 1:
+        if not _between(share, 0, 1) or not _between(least, 1, float("inf")):
             raise BadInput("Route.learned(...): give a share from 0 to 1, and least of at least 1")
         ladder = named("Route.learned", models)
         if not ladder or not isinstance(task, Task):
@@ -99,6 +102,10 @@ class Route(Policy):
         counted = _counted(opened(log), task, ladder)
         table = tuple((model, *count) for model, count in counted.items())
         return cls(Learned(task.title, task.version, table, share, least), *ladder)
+
+
+def _between(number: Any, least: float, most: float) -> bool:
+    return isinstance(number, int | float) and least <= number <= most
 
 
 @frozen
@@ -177,6 +184,9 @@ class Classified(Policy):
     none of the kinds or several, the run begins on the loop's own model.
     """
 
+    inherited: ClassVar[bool] = False
+    """Its delegates would pay a classifier each, for a verdict that leaves them their models."""
+
     by: str
     kinds: tuple[tuple[str, str], ...] = field(converter=_kinds)
     max_tokens: int = 64
@@ -207,11 +217,11 @@ class Classified(Policy):
         if not run.spent.model_calls and not run.verdicts:
             asking = evolve(call, purpose=PURPOSE, model=self.by, messages=self._question(run))
             return Amend(evolve(asking, max_tokens=self.max_tokens), f"{self.by} says which kind")
-        said = _verdict(run)
+        by, said = _verdict(run)
         found = [(kind, model) for kind, model in self.kinds if _says(said, kind)]
         if len(found) != 1 or found[0][1] == run.model:
             return None
-        return Switch(found[0][1], f"{found[0][1]} first: {self.by} says {found[0][0]!r}")
+        return Switch(found[0][1], f"{found[0][1]} first: {by} says {found[0][0]!r}")
 
     def _question(self, run: Run) -> tuple[Message, ...]:
         kinds = "\n".join(f"- {kind}" for kind, _ in self.kinds)
@@ -229,12 +239,14 @@ def _undecided(run: Run) -> bool:
     return run.moment == "call" and answers and len(run.models) == 1
 
 
-def _verdict(run: Run) -> str:
-    """What the classifier said, until an answer is there; it is the first that was asked."""
-    calls = (event.call for event in run.events if isinstance(event, Intended))
-    first = next((call for call in calls if isinstance(call, ModelCall)), None)
-    said = run.verdicts.get(first.id) if first and first.purpose == PURPOSE else None
-    return said.text if isinstance(said, Reply) else ""
+def _verdict(run: Run) -> tuple[str, str]:
+    """Who classified, and what it said, until an answer is there; it is the first that was asked,
+    or what took its place."""
+    intended = (event.call for event in run.events if isinstance(event, Intended))
+    calls = (call for call in intended if isinstance(call, ModelCall))
+    asked = list(takewhile(lambda call: call.purpose == PURPOSE, calls))
+    said = run.verdicts.get(asked[-1].id) if asked else None
+    return (asked[-1].model, said.text) if isinstance(said, Reply) else ("", "")
 
 
 def _says(said: str, kind: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, cast
 
 import pytest
@@ -20,10 +21,11 @@ from loopwright import (
     Task,
     unlimited,
 )
-from loopwright.calls import Text, ToolCall
+from loopwright.calls import Message, Reply, Request, Text, ToolCall
 from loopwright.decisions import Decision
 from loopwright.models import OpenAI, Scripted
 from loopwright.policies import Approve, Budget, CacheReplies, Escalate, Retry
+from loopwright.port import Port
 from loopwright.tools import tool
 
 
@@ -37,8 +39,54 @@ def run_with(**inputs: Any) -> Run:
     return Loop(Scripted(["ok"])).run_now(Task("Go to {city}."), **inputs)
 
 
+class NoChoice(Enum):
+    """Choices of which there are none."""
+
+
 class NoAnswer:
     """A type that nothing can be parsed into."""
+
+
+class Nameless:
+    """A provider that does not say how it is called."""
+
+    async def reply(self, request: Request) -> Reply:
+        return Reply((Text("ok"),))
+
+
+class Eager:
+    """A check, and a watch, that would have to be awaited."""
+
+    async def __call__(self, answer: object, event: object = None) -> str:
+        return "bad"
+
+
+class Mute:
+    """A judge that does not say how long its verdict may be."""
+
+    def ask(self, run: Run) -> list[Message]:
+        return [Message("user", [Text("Is it good?")])]
+
+    def read(self, reply: Reply) -> str:
+        return "no good"
+
+
+class Blind(Mute):
+    """A judge that does not read its verdict."""
+
+    max_tokens = 10
+    read = None  # type: ignore[assignment]
+
+
+class NoPort:
+    """What wraps the port, and gives none."""
+
+    def port(self, inner: Port, log: Log | None) -> Port:
+        return None  # type: ignore[return-value]
+
+
+def always(run: Run) -> bool:
+    return True
 
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
@@ -75,6 +123,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "two tools of one name": (
         lambda: Task("x", tools=[send, send]),
         "two tools are called 'send': give one of them another name",
+    ),
+    "an output of no choices": (
+        lambda: Task("x", output=list[NoChoice]),
+        "NoChoice cannot be held in JSON (it has no members)",
     ),
     "an output that is no data": (lambda: Task("x", output=NoAnswer), "NoAnswer"),
     "a negative limit": (
@@ -177,6 +229,49 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a progress that is no function": (
         lambda: Loop(Scripted([])).map_now(Task("x"), [{}], progress=5),
         "progress=5: give a function of how many are done",
+    ),
+    "a provider without a name": (
+        lambda: Loop(Nameless()),  # type: ignore[arg-type]
+        "is no model: say 'provider:model', or give a provider",
+    ),
+    "two providers of one name": (
+        lambda: Loop("p:x", providers=[Scripted([], name="p"), Scripted([], name="p")]),
+        "two providers are called 'p': give one of them another name",
+    ),
+    "a provider of the name of the model": (
+        lambda: Loop(Scripted([]), providers=[Scripted([])]),
+        "two providers are called 'scripted'",
+    ),
+    "an asynchronous check": (lambda: Task("x", checks=[Eager()]), "is async: a check is a plain"),
+    "an asynchronous function as a watch": (
+        lambda: Loop(Scripted([]), watch=Eager().__call__),
+        "is async: give True, or a function of the run and event",
+    ),
+    "an asynchronous watch": (lambda: Loop(Scripted([]), watch=Eager()), "is async: give True"),
+    "a judge without max_tokens": (
+        lambda: Task("x", checks=[Mute()]),  # type: ignore[list-item]
+        "asks a model: give it max_tokens, and read(reply) or count(replies, run)",
+    ),
+    "a judge that reads nothing": (lambda: Task("x", checks=[Blind()]), "asks a model: give it"),
+    "a wrap that gives no port": (
+        lambda: Loop(Scripted([]), ports=[NoPort()]).run_now(Task("x")),
+        "gave None: port(inner, log) gives the port around inner",
+    ),
+    "a limit above the default, under a condition": (
+        lambda: Loop(Scripted([]), policies=[Budget(usd=50).when(always)]),
+        "Budget.when(always)(usd=50): the default of 1 usd holds beside it, so it has no effect",
+    ),
+    "a limit that is lifted under a condition": (
+        lambda: Loop(Scripted([]), policies=[Budget(steps=unlimited).when(always).when(always)]),
+        "the default of 100 steps holds beside it",
+    ),
+    "models without a price, under a condition": (
+        lambda: Loop(Scripted([]), policies=[Budget(unpriced="allow").when(always)]),
+        "unpriced='allow' holds for a whole loop: say it in a Budget without when",
+    ),
+    "a script of one number": (
+        lambda: Scripted(5),  # type: ignore[arg-type]
+        "takes a list of replies or a function",
     ),
     "an answer to nothing": (
         lambda: Loop(Scripted([])).answer("r", "yes"),
@@ -285,10 +380,42 @@ def test_an_answer_that_was_not_asked_for(log: Log) -> None:
         loop.answer(run.run_id, "perhaps")
     with pytest.raises(BadInput, match="waits for no answer to q99"):
         loop.answer(run.run_id, "approve", question="q99")
+    with pytest.raises(BadInput, match=r"by=5.* is no answer: its text, by and note are texts"):
+        loop.answer(run.run_id, "approve", by=5)  # type: ignore[arg-type]
     loop.answer(run.run_id, "approve", by="Ada")
     with pytest.raises(BadInput, match="waits for no answer"):
         loop.answer(run.run_id, "deny")
     assert loop.resume_now(run.run_id, task).outcome is Outcome.accepted
+
+
+def test_under_a_condition_a_budget_tightens() -> None:
+    """Also one that is above the default, where another budget lifts that."""
+
+    def poor(run: Run) -> bool:
+        return bool(run.inputs["poor"])
+
+    tight = [
+        Budget(model_calls=1).when(poor),
+        Budget(model_calls=40),
+        Budget(model_calls=30).when(poor),
+    ]
+    model = Scripted(lambda request: "no")
+    task = Task("{poor}", checks=[lambda answer: "no"])
+    for whether, calls in ((True, 1), (False, 3)):
+        run = Loop(model, policies=[Retry(times=2), tight]).run_now(task, poor=whether)
+        assert run.spent.model_calls == calls
+
+
+def test_the_same_provider_twice_is_one() -> None:
+    model = Scripted(["ok"])
+    assert Loop(model, providers=[model, model]).run_now(Task("x")).output == "ok"
+
+
+def test_a_document_that_may_be_too_much_is_named() -> None:
+    paper = Media("application/pdf", url="https://example.org/a.pdf")
+    run = Loop(Scripted(["ok"])).run_now(Task("Read {paper}."), paper=paper)
+    assert run.outcome is Outcome.exhausted
+    assert run.why.endswith("more asked (a document may fill the whole context of its model)")
 
 
 def test_unlimited_must_be_written_out() -> None:

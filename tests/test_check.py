@@ -248,6 +248,49 @@ def test_any_changed_byte_of_the_file_is_survived(good: Path, at: int, flip: int
     assert report.summary.get("good", 0) <= check(good).summary["good"]
 
 
+@settings(max_examples=40)
+@given(
+    at=st.integers(0, 10**6),
+    length=st.sampled_from([4, 300, 3000]),
+    filler=st.sampled_from([b"\0", b"\xff", b"Z"]),
+)
+def test_whatever_is_overwritten_is_survived(
+    good: Path, at: int, length: int, filler: bytes
+) -> None:
+    """Rows whose columns hold anything are no error; and where all is well, the log opens."""
+    folder = good.parent / "overwritten"
+    folder.mkdir(exist_ok=True)
+    content = good.read_bytes()
+    at = 100 + at % (len(content) - 100)
+    over = filler * len(content[at : at + length])
+    (folder / "runs.db").write_bytes(content[:at] + over + content[at + length :])
+    if not check(folder / "runs.db"):
+        Log(folder / "runs.db", "process").close()
+
+
+def test_zeros_anywhere(good: Path, tmp_path: Path) -> None:
+    """They make columns NULL, which are never so otherwise."""
+    content, path = good.read_bytes(), tmp_path / "runs.db"
+    for at in range(4096, len(content), 2500):
+        over = bytes(len(content[at : at + 300]))
+        path.write_bytes(content[:at] + over + content[at + 300 :])
+        report = check(path)
+        assert report.summary["whole"] <= report.summary["runs"], at
+
+
+@pytest.mark.parametrize("damage", [b"order bz", b"order \xff\xff"])
+def test_a_log_that_others_cannot_open(good: Path, tmp_path: Path, damage: bytes) -> None:
+    """A view is damaged, of which none is used here."""
+    content = good.read_bytes().replace(b"order by ceiling, window", damage + b" ceiling, window")
+    (tmp_path / "runs.db").write_bytes(content)
+    with pytest.raises(LogError, match="`loopwright check` shows what is whole") as refused:
+        Log(tmp_path / "runs.db")
+    (found,) = check(tmp_path / "runs.db")
+    assert found.what.startswith("it cannot be opened: SQLite: ")
+    assert found.what.removeprefix("it cannot be opened: SQLite: ") in str(refused.value)
+    assert "\n" not in found.what
+
+
 def test_a_page_of_garbage(good: Path, tmp_path: Path) -> None:
     """All that does not stand on the page is still read."""
     shutil.copy(good, tmp_path / "big.db")

@@ -13,11 +13,11 @@ from loopwright import BadInput, Budget, Loop, Outcome, Task, unlimited
 from loopwright.lint import lint
 from loopwright.models import Rehearsal, Scripted, catalogue
 from loopwright.models.rehearsal import CallTool, faults
-from loopwright.policies import Escalate, Fallback, Retry
+from loopwright.policies import Degrade, Escalate, Fallback, Retry
 from loopwright.policies.config import KINDS, Configuration, load
 from loopwright.policies.marked import Format, marked
 from loopwright.policies.timeout import Timeout
-from loopwright.tools import tool
+from loopwright.tools import delegate, tool
 
 SAMPLE = """
 # A typical orchestrator.
@@ -179,6 +179,23 @@ def test_what_a_file_can_say_of_arguments() -> None:
     )
 
 
+def test_a_list_of_models_is_what_it_looks_like() -> None:
+    for said in ('["a:b", "c:d"]', '[["a:b", "c:d"]]', '{ models = ["a:b", "c:d"] }'):
+        config = load(f"\npolicies = [{{ Degrade = {said} }}, {{ Fallback = ['a:b'] }}]\n")
+        assert config.policies == (Degrade(["a:b", "c:d"]), Fallback("a:b"))
+
+
+def test_the_options_of_whatever_is_a_tool() -> None:
+    config = load("\n[tools.poet]\ntimeout = 60\n[tools.other]\nretries = 1\n")
+    loop = Loop(Scripted(["Oh!"]))
+    assert config.tool(delegate(Task("x"), loop, usd=0, name="poet")).timeout == 60
+    with pytest.raises(BadInput, match="the tool 'other' has no retries: take it out of the conf"):
+        config.tool(delegate(Task("x"), loop, usd=0, name="other"))
+    for wrong in (len, [], None):
+        with pytest.raises(BadInput, match="is no tool: decorate the function with @tool"):
+            config.tool(wrong)
+
+
 def test_money_is_exact() -> None:
     (budget,) = load("\npolicies = [{ Budget = { usd = 0.1000000000000000055 } }]\n").policies
     assert budget.usd == Decimal("0.1000000000000000055")  # type: ignore[attr-defined]
@@ -217,6 +234,8 @@ WRONG = [
     ("\n[limits.a]\nsecs = 1\n", 3, "there is no 'secs' here"),
     ("\n[tools.a]\nretries = 1.5\n", 3, "retries is a whole number, and not"),
     ("\n[tools.a]\ntimeout = 0\n", 3, "timeout is a number of seconds, and not 0"),
+    ("\n[tools.a]\ntimeout = 1\n[tools.timeout]\ntimeout = 0\n", 5, "timeout is a number of sec"),
+    ("\n[loops.a]\nmodel='a:b'\n[loops.'model']\nmodel='b'\n", 5, "'b' names no model"),
     ("\n[tools.a]\nretry = 1\n", 3, "did you mean 'retries'?"),
     ('\n[prices]\n"a:b" = { input = 1 }\n', 3, "a:b needs output = ..., in USD per million"),
     ('\n[prices]\n"a:b" = { input = 1, output = -2 }\n', 3, "-2 is no amount"),
@@ -303,6 +322,9 @@ def test_a_value_of_a_secret_variable_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_file_that_is_not_there_and_a_loop_that_is_not_there(tmp_path: Path) -> None:
+    for wrong in (b"model = 'a:b'", None, 5):
+        with pytest.raises(BadInput, match="give the path of a file, or its text"):
+            load(wrong)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="cannot be read"):
         load(tmp_path / "none.toml")
     with pytest.raises(BadInput, match="has no loop 'writr': did you mean 'writer'"):

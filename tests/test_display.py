@@ -1,17 +1,23 @@
 """What people see: a line a step in the terminal, in a notebook a table; nothing is markup."""
 
+import fcntl
 import io
+import os
+import pty
 import re
+import struct
+import sys
+import termios
 from html.parser import HTMLParser
 
 import pytest
 
 from loopwright import Loop, Run, Task
-from loopwright.calls import Failure, ToolCall
+from loopwright.calls import Delta, Failure, ToolCall
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
 from loopwright.show.terminal import Progress
-from loopwright.show.text import visible
+from loopwright.show.text import visible, width
 from loopwright.tools import tool
 
 
@@ -85,6 +91,108 @@ def test_a_run_that_waits_says_what_for() -> None:
     loop = Loop(model, policies=[Approve("look")], watch=Progress(screen))
     loop.run_now(Task("x", tools=[look]))
     assert 'waiting: May look be called with {"at":"x"}?' in screen.getvalue()
+
+
+def test_arguments_are_shown_as_they_were_written_but_what_would_not_show() -> None:
+    screen = Screen(terminal=False)
+    model = Scripted([ToolCall("1", "look", {"at": "上海 é\u202e\x1b\U000e0041"})])
+    loop = Loop(model, policies=[Approve("look")], watch=Progress(screen))
+    run = loop.run_now(Task("x", tools=[look]))
+    said = '{"at":"上海 é\\u202e\\u001b\\udb40\\udc41"}'
+    assert run.why == f"May look be called with {said}?"
+    assert f"waiting: May look be called with {said}?" in screen.getvalue()
+    looked = Loop(Scripted([ToolCall("1", "look", {"at": "上海"}), "yes"]))
+    assert looked.run_now(Task("x", tools=[look])).steps[1].what == 'look({"at":"上海"})'
+
+
+# ------------------------------------------------------------------------ whatever the stream is
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_a_stream_has_no_letter_for_is_escaped(encoding: str) -> None:
+    file = io.BytesIO()
+    stream = io.TextIOWrapper(file, encoding)
+    model = Scripted([ToolCall("1", "look", {"at": "上海"}), "yes"])
+    run = Loop(model, watch=Progress(stream)).run_now(Task("x", tools=[look]))
+    assert run.outcome == "accepted"
+    assert b"\\u4e0a\\u6d77" in file.getvalue()
+
+
+def test_without_a_stream_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = Screen(terminal=True)
+    closed.close()
+    streams: list[io.StringIO | None] = [closed, None]
+    for stream in streams:
+        monkeypatch.setattr(sys, "stderr", stream)  # there is none under pythonw, and with 2>&-
+        assert carried(Progress()).outcome == "accepted"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_several_runs_are_told_apart_to_the_last(terminal: bool) -> None:
+    screen = Screen(terminal)
+    loop = Loop(Scripted(lambda *_: "yes", latency=0.02), watch=Progress(screen))
+    marks = sorted(
+        run.run_id[-4:] for run in loop.map_now(Task("{x}"), [{"x": "a"}, {"x": "b"}, {"x": "c"}])
+    )
+    lines = [line.split("\x1b[K")[-1] for line in screen.getvalue().split("\n")[:-1]]
+    assert sorted(line[:5] for line in lines) == sorted(2 * [f"{mark} " for mark in marks])
+    loop.run_now(Task("{x}"), x="alone")
+    assert screen.getvalue().splitlines()[-1].split("\x1b[K")[-1].startswith("     accepted")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 200])
+def test_what_passes_fits_on_a_line_of_the_terminal(columns: int) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        watch, run = Progress(stream), carried()
+        for word in ("上海的雨下个不停" * 9, " The rain in Shanghai does not stop" * 3):
+            watch(run, Delta("1", "text", word))
+        shown = b""
+        print(file=stream, flush=True)
+        while not shown.endswith(b"\n"):
+            shown += os.read(ours, 10_000)
+    os.close(ours)
+    lines = shown.decode().rstrip().split("\r\x1b[K")
+    assert all(width(line) < columns for line in lines)
+    assert max(map(width, lines)) >= min(columns, 60) - 2, "no shorter than needed"
+
+
+def test_a_terminal_that_wipes_nothing_is_shown_whole_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Screen(terminal=True)
+    carried(Progress(screen))
+    assert screen.getvalue().replace("\n", "").isprintable()
+    assert len(screen.getvalue().splitlines()) == 7
+
+
+LONG = "aB3" * 130
+BODY = "\n".join([LONG[:64]] * 25)
+SECRETS = {
+    "a token": f"eyJhbGciOiJIUzI1NiJ9.eyJ{LONG}.{LONG[:80]}",
+    "a key": f"sk-ant-api03-{LONG[:90]}",
+    "a private key": f"-----BEGIN PRIVATE KEY-----\n{BODY}\naB3aB3==\n-----END PRIVATE KEY-----",
+    "an encrypted one": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+    f"DEK-Info: AES\n\n{BODY}\n-----END RSA PRIVATE KEY-----",
+    "a header": f"Authorization: Bearer {LONG[:60]}",
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_no_piece_of_a_secret_is_shown_while_models_say_it(secret: str, size: int) -> None:
+    """Two calls at once, of which each says it between the words of the other."""
+    screen = Screen(terminal=True)
+    watch, run = Progress(screen), carried()
+    said = f"Here it is: {secret} and no more."
+    for i in range(0, len(said), size):
+        for call in ("1", "2"):
+            watch(run, Delta(call, "text", said[i : i + size]))
+    assert "aB3aB3aB3" not in screen.getvalue()
+    assert "Here it" in screen.getvalue()
+    assert "[redacted] and no more." in screen.getvalue()
 
 
 OURS = {(tag,) for tag in ("style", "bdi", "table", "thead", "tbody", "tr", "th", "td", "div")}

@@ -106,6 +106,27 @@ def test_all_runs_are_followed_from_now_on(log: Log) -> None:
     ]
 
 
+def test_runs_that_are_summed_up_between_two_looks_are_seen(log: Log) -> None:
+    """One that begins and one that is resumed; both are over when somebody looks."""
+    policies = [Approve("look")]
+    waits = carried(log, policies=policies).run_id
+    old = len(log.events(waits))
+    seen = follow_all(log)
+    _begun_by(seen, log)
+    log.answer(waits, "deny")
+    Loop(Scripted(["Done."]), policies=policies, log=log).resume_now(waits, TASK)
+    short = carried(log).run_id
+    log.sum_up()
+    last = carried(log)
+    wanted = [(waits, event) for event in log.events(waits)[old:]]
+    wanted += [(run, event) for run in (short, last.run_id) for event in log.events(run)]
+    told: list[tuple[str, Event]] = []
+    while told[-1:] != wanted[-1:]:
+        run, event = next(seen)
+        told.append((run.run_id, event))
+    assert told == wanted
+
+
 def _begun_by(seen: Iterator[tuple[Run, Event]], log: Log) -> list[tuple[str, Event]]:
     """What is seen of a run that begins while all are followed, and of one after it."""
     told = []

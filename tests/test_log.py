@@ -16,7 +16,10 @@ import pytest
 from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
 from loopwright.calls import Failure, Question, Reply, Request, Text, ToolCall, Usage
 from loopwright.events import Ended, Setting, Started
+from loopwright.log.follow import follow
+from loopwright.log.jsonl import lines
 from loopwright.log.migrations import VERSION
+from loopwright.log.rewriting import unguarded
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
 from loopwright.report import opened
@@ -173,11 +176,12 @@ def test_reports_read_what_may_not_be_written() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "runs.db"
         with closing(Log(path)) as log:
-            Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+            run = Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
         path.chmod(0o444)
         os.chmod(folder, 0o555)
         with _nobody(), closing(opened(path)) as log:
             assert [run.outcome for run in log.runs()] == ["accepted"]
+            assert list(follow(log, run.run_id)) == log.events(run.run_id)
         os.chmod(folder, 0o755)
 
 
@@ -254,6 +258,18 @@ def test_a_log_that_was_opened_before_a_fork(log: Log) -> None:
             os._exit(0 if "opened before a fork: open it again in the child" in str(error) else 1)
         os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("data", ["{", "[]", "null", '{"outcome":"done"}', '{"other":1}'])
+def test_a_damaged_event_is_an_error_that_names_check(log: Log, data: str) -> None:
+    append(log, 0, BEGIN, Ended(2.0, Outcome.stopped))
+    with log.writing() as connection, unguarded(connection):
+        connection.execute("update events set data = ? where type = 'Ended'", (data,))
+    for read in (log.events, log.run, lambda run: list(lines(log, run))):
+        with pytest.raises(
+            LogError, match=r"of run r cannot be read: .*; `loopwright check` shows"
+        ):
+            read("r")
 
 
 def test_a_run_that_is_not_there(log: Log) -> None:

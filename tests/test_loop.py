@@ -122,6 +122,8 @@ def test_the_best_attempt_is_kept_when_all_are_rejected() -> None:
     [
         (lambda answer: 1 // 0, "ZeroDivisionError"),
         (lambda answer: True, "the check returned True"),
+        (lambda answer: "", "the check returned ''"),
+        (lambda answer: " \n", "return None or the problem in words"),
     ],
 )
 def test_a_check_that_cannot_tell_is_neither_a_pass_nor_a_fault(

@@ -1,10 +1,12 @@
 """Merge: several logs become one, or nothing is written."""
 
+import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from keeping import DAY, carried, older, sums
 from spending import balances
 
 from loopwright import BadInput, Log, LogError, Loop, Outcome, Task
-from loopwright.events import Ended, Setting, Started
+from loopwright.calls import Answer
+from loopwright.events import Ended, Resumed, Returned, Setting, Started
 from loopwright.log.check import check
 from loopwright.log.merge import merge
 from loopwright.log.rewriting import unguarded
@@ -149,6 +152,121 @@ def test_totals_of_removed_runs_come_along(logs: Sequence[Log]) -> None:
     assert (told(one)[-3:], balances(one)) == (expected, held)
     assert len(one.ids()) == 1
     assert check(one).rows() == []
+
+
+def copied(log: Log, path: Path) -> Log:
+    """A log that holds the same."""
+    with closing(sqlite3.connect(path)) as copy:
+        log.connection.backup(copy)
+    return Log(path, "process")
+
+
+def cancelled(log: Log) -> str:
+    """A run that waited, and is over; its id."""
+    run = carried(log, 1, "waits").run_id
+    log.cancel(run)
+    return run
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_an_older_log_of_a_run_whose_events_were_removed(
+    log: Log, tmp_path: Path, dry: bool
+) -> None:
+    """The run would wait again, and do once more what it has done."""
+    run = carried(log, 1, "waits").run_id
+    older = copied(log, tmp_path / "older.db")
+    log.answer(run, "approve")
+    log.cancel(run)
+    vacuum(log, before="2100-01-01")
+    before = told(log)
+    for one, other in ((log, older), (older, log)):
+        with pytest.raises(LogError, match=f"run {run} had gone on .*: leave the older log out"):
+            merge(one, other.path, dry_run=dry)
+    assert told(log) == before
+    assert older.run(run).outcome is Outcome.waiting
+    older.close()
+
+
+def test_two_logs_from_which_a_run_was_removed_at_different_ends(log: Log, tmp_path: Path) -> None:
+    run = cancelled(log)
+    older = copied(log, tmp_path / "older.db")
+    last = log.run(run)
+    log.append_now(run, last.seq, [Ended(last.time, Outcome.stopped, "once more")])
+    for one in (log, older):
+        vacuum(one, before="2100-01-01")
+    for one, other in ((log, older), (older, log)):
+        with pytest.raises(LogError, match="leave the older log out"):
+            merge(one, other.path)
+    older.close()
+
+
+def test_the_answer_that_was_given_first_counts(log: Log, tmp_path: Path) -> None:
+    """Whichever log is merged into the other, and as often as you like."""
+    run = carried(log, 1, "waits").run_id
+    yes, no = (copied(log, tmp_path / f"{name}.db") for name in ("yes", "no"))
+    yes.answer(run, "approve", by="Ada", note="Do.")
+    no.answer(run, "deny", by="Bob")
+    for one, other in ((no, yes), (yes, no), (no, yes)):
+        merge(one, other.path)
+        query = "select answer, by, note from approvals"
+        assert one.connection.execute(query).fetchall() == [("approve", "Ada", "Do.")]
+        assert one.connection.execute("select count(*) from answers").fetchone() == (1,)
+    with pytest.raises(sqlite3.IntegrityError, match="the log is append-only"):
+        no.connection.execute("update answers set text = 'deny'")
+    for one in (yes, no):
+        one.close()
+
+
+def test_an_answer_that_the_run_has_gone_on_with_counts(log: Log, tmp_path: Path) -> None:
+    waits = carried(log, 1, "waits")
+    other = copied(log, tmp_path / "other.db")
+    other.answer(waits.run_id, "deny")
+    log.answer(waits.run_id, "approve")
+    given = Returned(2 * DAY, waits.questions[0].id, Answer("approve"))
+    log.append_now(waits.run_id, waits.seq, [Resumed(2 * DAY, waits.setting), given])
+    merge(log, other.path)
+    assert log.connection.execute("select text from answers").fetchall() == [("approve",)]
+    assert log.connection.execute("select answer from approvals").fetchall() == [("approve",)]
+    other.close()
+
+
+def test_what_comes_back_is_found(log: Log, tmp_path: Path) -> None:
+    """Though the log was searched when its events were gone."""
+    carried(log, 1)
+    copied(log, tmp_path / "backup.db").close()
+    assert log.search("length")
+    vacuum(log, before=5 * DAY)
+    assert log.search("length") == []
+    merge(log, tmp_path / "backup.db")
+    assert log.search("length")
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """As a user who may not write everywhere: root may."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_log_in_a_folder_that_may_only_be_read() -> None:
+    """Such as a backup: nothing can be put beside the file."""
+    with TemporaryDirectory() as folder, TemporaryDirectory() as backups:
+        path = Path(backups) / "runs.db"
+        log, source = Log(f"{folder}/all.db", "process"), Log(path, "process")
+        run = carried(source, 1)
+        source.close()
+        os.chmod(folder, 0o777)
+        path.chmod(0o444)
+        os.chmod(backups, 0o555)
+        with nobody():
+            assert len(merge(log, path)) == 1
+        os.chmod(backups, 0o755)
+        assert log.run(run.run_id).output == run.output
+        log.close()
 
 
 @settings(max_examples=6)

@@ -218,8 +218,9 @@ def test_two_runs_show_side_by_side(tmp_path: Path) -> None:
     from loopwright.diff import diff
 
     for said in ATTACKS[:-1]:
-        shown = notebook.compared(diff(carried("other"), carried(said)))
-        check_markup(shown)
+        difference = diff(carried("other"), carried(said))
+        check_markup(difference._repr_html_())
+        check_markdown(difference._repr_markdown_())
     same = carried("same")
     check_markup(notebook.compared(diff(same, same)))
 
@@ -434,6 +435,16 @@ def test_a_key_is_not_shown_while_a_model_says_it() -> None:
     assert "aB3" not in seen.pages[-1]
 
 
+def test_no_piece_of_a_long_key_is_shown_though_calls_speak_in_turns() -> None:
+    seen, key = Handle(), f"eyJhbGciOiJIUzI1NiJ9.eyJ{'aB3' * 500}.{'aB3' * 30}"
+    cell, run = Cell(seen), folded(carried("x").events[:3])
+    for i in range(0, len(key), 100):
+        for call in ("1", "2"):
+            cell(run, Delta(call, "text", key[i : i + 100]))
+            cell._draw()
+    assert not [page for page in seen.pages if "aB3aB3aB3" in page]
+
+
 class Speaks:
     """A model that says its words one by one."""
 
@@ -482,6 +493,23 @@ def test_runs_that_end_one_after_the_other_are_not_drawn_one_by_one() -> None:
     cell(run, run.events[-1])
     assert len(seen.pages) == 2
     assert seen.pages[-1].count("accepted</b>") == 20
+
+
+def test_it_is_drawn_by_the_event_loop_that_runs() -> None:
+    """The one before may be held up: `run_now` lets a notebook's own wait."""
+    seen = Handle()
+
+    @tool(effect="read")
+    async def look() -> str:
+        """Look."""
+        await asyncio.sleep(2 * PAUSE)
+        return "rain"
+
+    loop = Loop(Scripted(["yes", ToolCall("1", "look", {}), "yes"]), watch=Cell(seen))
+    with asyncio.Runner() as held_up:
+        held_up.run(loop.run(Task("x")))
+        loop.run_now(Task("x", tools=[look]))
+    assert any("look({}) …" in page for page in seen.pages)
 
 
 def test_a_front_end_that_is_gone_does_not_hurt_the_run() -> None:

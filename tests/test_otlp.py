@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from processes import ended, launched
 from tracked import ITEMS, answered, carried, elsewhere, loop_of
 
-from loopwright import Log, Loop, Outcome, Run, RunNotFound, Task
+from loopwright import Log, LogError, Loop, Outcome, Run, RunNotFound, Task
 from loopwright.calls import ToolCall
 from loopwright.events import Ended, Event, Intended, Resumed
 from loopwright.models import Scripted
@@ -390,6 +391,16 @@ def test_what_no_text_can_hold_is_sent_all_the_same(collector: Collector, log: L
 def test_a_run_that_is_not_there(collector: Collector, log: Log) -> None:
     with pytest.raises(RunNotFound, match="holds no run 'nobody'"):
         export(log, collector.url, run="nobody")
+
+
+def test_nothing_is_sent_of_a_log_that_may_not_be_written(collector: Collector, log: Log) -> None:
+    """How far it came could not be noted down."""
+    went_on(log, [])
+    collector.taken.clear()
+    refused = pytest.raises(LogError, match="was opened to be read only: make it writable")
+    with closing(Log(log.path, read_only=True)) as reading, refused:
+        export(reading, collector.url)
+    assert collector.spans == []
 
 
 # ------------------------------------------------------------------------------------ while it goes

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from math import inf
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import pytest
@@ -16,7 +17,18 @@ from attrs import evolve, frozen
 from pydantic import AfterValidator
 
 from loopwright import Budget, Log, Loop, Outcome, Run, Task, slots, unlimited
-from loopwright.calls import Answer, Reply, Request, Text, ToolCall, ToolResult, Usage
+from loopwright.calls import (
+    Answer,
+    Failure,
+    Opaque,
+    Reply,
+    Request,
+    Sent,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from loopwright.decisions import Amend
 from loopwright.models import Scripted, set_price
 from loopwright.policies import Approve, Retry
@@ -80,6 +92,86 @@ def test_blocks_that_are_none_are_a_failure(block: Any) -> None:
     run = Loop(Mine(lambda _: Reply((block,)))).run_now(Task("x", tools=[look]))
     assert run.outcome is Outcome.failed
     assert "malformed" in run.why
+
+
+NONE: Any = None
+
+MISFITS: dict[str, tuple[Any, str]] = {
+    "status": (
+        Failure("timeout", "x", status="500"),  # type: ignore[arg-type]
+        "Failure.status is '500': give int or None",
+    ),
+    "message": (
+        Failure("timeout", ValueError("x")),  # type: ignore[arg-type]
+        "Failure.message is ValueError('x'): give str",
+    ),
+    "a failure's sent": (Failure("timeout", "x", sent=NONE), "Failure.sent is None: give Sent"),
+    "sent": (Reply((Text("Hi."),), sent=NONE), "Reply.sent is None: give Sent"),
+    "repairs": (Reply((Text("Hi."),), sent=Sent(repairs=NONE)), "Sent.repairs is None: give tuple"),
+    "model": (Reply((Text("Hi."),), model=NONE), "Reply.model is None: give str"),
+    "details": (Reply((Text("Hi."),), details=NONE), "Reply.details is None: give Mapping"),
+    "quote": (Reply((ToolCall("1", "look", quote=NONE),)), "ToolCall.quote is None: give Quote"),
+    "timeout": (
+        Reply((ToolCall("1", "look", timeout="x"),)),  # type: ignore[arg-type]
+        "ToolCall.timeout is 'x': give float or int or None",
+    ),
+    "an opaque block": (Reply((Opaque("mine", {"a": object()}),)), "blocks.0.data.a cannot be"),
+    "raw": (Reply((), usage=Usage(raw={"a": object()})), "a object at usage.raw.a cannot be"),
+    "what is said of the finish": (Reply((), details={"a": object()}), "details.a cannot be"),
+    "arguments": (Reply((ToolCall("1", "look", {"a": {1}}),)), "arguments.a cannot be"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_cannot_be_kept_or_read_again_is_a_failure_that_says_where(
+    log: Log, name: str
+) -> None:
+    said, why = MISFITS[name]
+    run = Loop(Mine(lambda _: said), log=log).run_now(Task("x", tools=[look]))
+    assert run.outcome is Outcome.failed
+    assert "malformed: the provider 'mine' gave" in run.why
+    assert why in run.why
+    assert log.run(run.run_id).events == run.events
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [{"input": 5}, 7, Usage(1.5), Usage(-1), Usage(1, raw=None), Usage(1, raw=[1])],  # type: ignore[arg-type]
+)
+def test_usage_that_is_none_leaves_a_failure_as_it_is(log: Log, usage: Any) -> None:
+    said = Failure("overloaded", "busy", usage=usage)
+    run = Loop(Mine(lambda _: said), log=log).run_now(Task("x"))
+    assert run.why == "overloaded: busy"
+    assert run.spent.presumed > 0
+    assert log.run(run.run_id).events == run.events
+    replied = Loop(Mine(lambda _: Reply((Text("Hi."),), usage=usage))).run_now(Task("x"))
+    assert replied.output == "Hi."
+
+
+def test_what_a_provider_makes_of_our_classes_is_taken_for_them(log: Log) -> None:
+    class Mapped(Reply):
+        pass
+
+    extra = MappingProxyType({"a": float("nan")})
+    said = Mapped((Text("Hi.", "mine", extra), Opaque("mine", {"b": 2**70})), first_token=1)
+    run = Loop(Mine(lambda _: said), log=log).run_now(Task("x"))
+    assert run.output == "Hi."
+    assert log.run(run.run_id).messages[1].text == "Hi."
+
+
+@pytest.mark.parametrize("inner", [True, False])
+def test_a_cancellation_inside_of_a_provider_is_no_cancellation_of_the_run(inner: bool) -> None:
+    class Tired(Mine):
+        async def reply(self, request: Request) -> Any:
+            if not inner:
+                raise asyncio.CancelledError
+            asleep = asyncio.ensure_future(asyncio.sleep(60))
+            asleep.cancel()
+            await asleep
+
+    run = Loop(Tired(lambda _: None)).run_now(Task("x"))
+    assert run.outcome is Outcome.failed
+    assert "the provider 'mine' cancelled itself" in run.why
 
 
 def test_a_provider_that_raises_a_timeout_is_told_in_its_own_words() -> None:

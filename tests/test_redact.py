@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from loopwright.codec import plain
 from loopwright.log.check import check
 from loopwright.log.redact import redact
 from loopwright.log.redaction import MASK
+from loopwright.log.vacuum import vacuum
 from loopwright.models import Scripted
 from loopwright.policies import Retry
 from loopwright.tools import memory, tool
@@ -183,6 +185,70 @@ def test_a_dry_run_and_a_reader(log: Log) -> None:
     reader.close()
     assert len(redact(log, NAME)) == 0
     assert not stands(log, NAME)
+
+
+def test_what_stands_in_no_event_is_counted(log: Log) -> None:
+    """An answer that nobody has picked up, and the name of a task whose events are gone."""
+    run = carried(log, 1, "waits")
+    Loop(Scripted(["Yes."]), log=log).run_now(Task("Write.", name="letter to Ada Lovelace"))
+    vacuum(log, before="2100-01-01")
+    log.answer(run.run_id, "approve", note="Ada Lovelace and Ada Lovelace")
+    planned, done = redact(log, "Ada Lovelace", dry_run=True), redact(log, "Ada Lovelace")
+    assert planned.summary == done.summary == {"runs": 0, "events": 0, "places": 4}
+    assert not stands(log, "Ada Lovelace")
+    assert redact(log, "Ada Lovelace").summary["places"] == 0
+    assert log.asked("select task from runs where run <> ?", (run.run_id,)) == [
+        {"task": f"letter to {MASK}"}
+    ]
+    assert check(log).rows() == []
+
+
+def test_tables_of_others(log: Log) -> None:
+    """Full-text indexes, what is named like a part of one, bytes, and names in need of quotes."""
+    told(log, "Ada Lovelace")
+    for statement in (
+        "create virtual table notes using fts5(body)",
+        "create virtual table old_notes using fts4(body)",
+        "create table notes_more (body text)",
+        "create virtual table index_more using fts5(body, content='notes_more')",
+        "create table files (body blob)",
+        'create table "a ""b""" ("c ""d""" text)',
+    ):
+        log.connection.execute(statement)
+    for table in ("notes", "old_notes", "notes_more", '"a ""b"""'):
+        log.connection.execute(f"insert into {table} values ('of Ada Lovelace')")
+    log.connection.execute("insert into index_more (index_more) values ('rebuild')")
+    log.connection.execute("insert into files values (?)", (b"\xff\0Ada Lovelace\xc3",))
+    planned, done = redact(log, "Ada Lovelace", dry_run=True), redact(log, "Ada Lovelace")
+    assert planned.summary == done.summary
+    assert not stands(log, "Ada Lovelace")
+    for table in ("notes", "old_notes", "notes_more", '"a ""b"""'):
+        assert log.connection.execute(f"select * from {table}").fetchall() == [(f"of {MASK}",)]
+    for index in ("notes", "old_notes", "index_more"):
+        query = f"select count(*) from {index} where {index} match ?"
+        assert log.connection.execute(query, ("lovelace",)).fetchone() == (0,)
+        assert log.connection.execute(query, ("redacted",)).fetchone() == (1,)
+    assert log.connection.execute("select * from files").fetchall() == [(b"\xff\0[redacted]\xc3",)]
+    assert check(log).rows() == []
+
+
+def test_an_index_that_cannot_be_made_anew(log: Log) -> None:
+    run = told(log)
+    log.connection.execute("create virtual table words using fts5(body, content='')")
+    before = log.events(run)
+    with pytest.raises(
+        LogError, match=r"index words cannot be made anew.*drop it, and do the same"
+    ):
+        redact(log, NAME)
+    assert log.events(run) == before
+
+
+def test_a_dry_run_in_a_log_that_may_only_be_read(log: Log) -> None:
+    told(log)
+    with closing(Log(log.path, read_only=True)) as reader:
+        assert redact(reader, NAME, dry_run=True) == redact(log, NAME, dry_run=True)
+        with pytest.raises(LogError, match="was opened to be read only"):
+            redact(reader, NAME)
 
 
 NOT_OURS = st.text(

@@ -15,7 +15,7 @@ from weakref import ref
 
 import pytest
 
-from loopwright import Log, LogError, Loop, Outcome, RunTaken, Task
+from loopwright import Budget, Log, LogError, Loop, Outcome, RunTaken, Task, unlimited
 from loopwright.calls import Request, ToolCall, ToolResult
 from loopwright.log.migrations import transaction
 from loopwright.models import Scripted
@@ -229,3 +229,32 @@ def test_a_fork_while_a_thread_holds_the_log(
         told = forked(lambda: act(log))
         over.set()
     assert "open it again in the child" in told
+
+
+# ----------------------------------------------------------------------------- what is closed
+
+
+@pytest.mark.parametrize("after", range(10))
+def test_a_log_is_closed_while_another_thread_writes(log: Log, after: int) -> None:
+    """It ends the run with an error of ours, and the process goes on."""
+    begun = threading.Event()
+
+    @tool(effect="read")
+    def look(day: int) -> str:
+        """Look."""
+        if day == after:
+            begun.set()
+        return "rain"
+
+    def says(request: Request) -> ToolCall:
+        day = len(request.messages) // 2
+        return ToolCall(str(day), "look", {"day": day})
+
+    kinds = ("tokens", "model_calls", "tool_calls", "steps")
+    task = Task("Look.", tools=[look], limits=Budget(**dict.fromkeys(kinds, unlimited)))
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(Loop(Scripted(says), log=log).run_now, task)
+        begun.wait()
+        log.close()
+        with pytest.raises(LogError, match="closed"):
+            run.result()

@@ -1,10 +1,12 @@
 """Vacuum: old runs go, what they add up to stays; and nothing is lost of what others write."""
 
+import asyncio
 import os
 import shutil
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,21 @@ def test_what_is_old_goes_and_its_sums_stay(log: Log) -> None:
     assert report.summary["bytes"] > 0
     assert len(vacuum(log, before=5 * DAY)) == 0
     assert len(vacuum(log, before="1970-01-06")) == 0
+
+
+def test_what_was_removed_is_not_done_again(log: Log) -> None:
+    """By whoever comes back with an id that stands for one act."""
+    loop, task = Loop(Scripted(lambda request: "Sent."), log=log), Task("Send it.")
+    asyncio.run(loop.run_as("order-17", task, {}))
+    vacuum(log, before=time.time() + DAY)
+    before = sums(log)
+    with pytest.raises(BadInput, match=r"run order-17 is over, .* by vacuum: give another id"):
+        asyncio.run(loop.run_as("order-17", task, {}))
+    with pytest.raises(RunNotFound, match=r"the events of run order-17 were removed from .*runs"):
+        log.run("order-17")
+    assert (log.ids(), sums(log)) == ([], before)
+    asyncio.run(loop.run_as("order-18", task, {}))
+    assert log.ids() == ["order-18"]
 
 
 def test_texts_that_others_use_stay(log: Log) -> None:
@@ -90,6 +107,14 @@ def test_nothing_is_removed_by_a_dry_run(log: Log) -> None:
     (one,) = vacuum(log, before=5 * DAY, dry_run=True)
     assert one.row() == {"run": log.ids()[0], "task": "plain", "events": 6, "ended": DAY}
     assert log.run(one.run).output
+
+
+def test_a_dry_run_in_a_log_that_may_only_be_read(log: Log) -> None:
+    carried(log, 1)
+    with closing(Log(log.path, read_only=True)) as reader:
+        assert vacuum(reader, before=5 * DAY, dry_run=True).summary["runs"] == 1
+        with pytest.raises(LogError, match="was opened to be read only"):
+            vacuum(reader, before=5 * DAY)
 
 
 @pytest.mark.parametrize("before", [None, "soon", True])

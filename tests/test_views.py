@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keeping import carried
 
 from loopwright import Log, Loop, Outcome, Task
 from loopwright.calls import Cost, Failure, ModelCall, Reply, Text, ToolCall, ToolResult, Usage
@@ -33,6 +34,7 @@ from loopwright.log import rows, totals
 from loopwright.log.columns import COLUMNS
 from loopwright.log.datasette import views
 from loopwright.log.migrations import transaction
+from loopwright.log.vacuum import vacuum
 from loopwright.models import Scripted
 
 PUBLIC = {
@@ -246,6 +248,19 @@ def test_what_was_reconciled_is_spent_and_billed_no_more(log: Log) -> None:
     assert log.connection.execute(query).fetchall() == [("unknown", 7, 0)]
     assert log.connection.execute("select cost_nano from spend").fetchall() == [(7,)]
     assert log.connection.execute("select cost_nano from runs").fetchall() == [(7,)]
+
+
+def test_a_ceiling_that_no_run_names_any_more(log: Log) -> None:
+    """What is used of it is told as before; what it allowed is gone with the events."""
+    query = "select ceiling, unit, settled, presumed, allowed, remaining from ceilings"
+    carried(log, 1)
+    (before,) = log.connection.execute(query).fetchall()
+    vacuum(log, before="2030-01-01")
+    after = log.connection.execute(query).fetchall()
+    assert after == [("all", None, *before[2:4], None, None)]
+    carried(log, 1)
+    (later,) = log.connection.execute(query).fetchall()
+    assert (later[1], later[2], later[4]) == ("usd", 2 * before[2], 9)
 
 
 def test_several_may_sum_up_at_once_while_others_write(log: Log) -> None:

@@ -1,7 +1,7 @@
 """`delegate`: an agent as a tool. A task is carried out by a loop of its own, inside the call."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -35,7 +35,8 @@ def delegate(
     run's policies say before a call holds here, too: they stop, refuse, ask and amend, but leave
     the child its models. When the calling run ends badly, what the child did is undone, too, from
     the log, also where the child itself was accepted. The tool has the labels of all tools of the
-    child: what one of them brings in from outside, it may pass on.
+    child: what one of them brings in from outside, it may pass on. Where the calling run has no
+    log, the child is kept in that of its own loop, if there is one.
 
     Raises `BadInput` for what is no task, loop or amount, and for a name that no tool can have.
 
@@ -87,6 +88,12 @@ class Delegate:
     def labels(self) -> frozenset[str]:
         """What the tools of the child bring in, and where they lead."""
         return frozenset().union(*map(labels, self.task.tools.values()))
+
+    @property
+    def ceilings(self) -> tuple[Ceiling, ...]:
+        """What the child shares with other runs, and what those that it delegates to do."""
+        limits = flat(self.task.limits or ())
+        return _shared((*self.loop.policies, *limits, *self.task.tools.values()))
 
     def bind(
         self, arguments: Mapping[str, Any], key: str = ""
@@ -155,7 +162,7 @@ class Delegate:
         return Loop(
             mine.model,
             policies=[Under(_above(place)), *mine.policies, slice_],
-            log=theirs.log,
+            log=theirs.log or mine.log,
             providers=list(mine.providers.values()),
             ask=mine.ask or theirs.ask,
             watch=mine.watch or theirs.watch,
@@ -166,6 +173,10 @@ class Delegate:
 def _check_waiting(child: Run) -> None:
     if child.outcome is Outcome.waiting:
         raise StillWaiting(f"run {child.run_id} asks: {child.why}")
+
+
+def _shared(among: Iterable[object]) -> tuple[Ceiling, ...]:
+    return tuple(ceiling for one in among for ceiling in getattr(one, "ceilings", ()))
 
 
 def _above(place: Place) -> tuple[Policy, ...]:
@@ -194,7 +205,7 @@ class Under(Policy):
     @property
     def ceilings(self) -> tuple[Ceiling, ...]:
         """The shared ceilings of the calling run hold for its children, too."""
-        return tuple(one for policy in self.policies for one in getattr(policy, "ceilings", ()))
+        return _shared(self.policies)
 
     def decide(self, run: Run) -> Decision | None:
         if run.moment != "call":

@@ -1,7 +1,7 @@
 """`Team`: agents that hand a task on to each other, along the edges of a table and no others."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -10,7 +10,7 @@ from loopwright.api import Loop
 from loopwright.calls import Failure, Message, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Decision, Refuse, Stop
 from loopwright.errors import BadInput
-from loopwright.given import listed
+from loopwright.given import listed, whole
 from loopwright.models import catalogue
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy
@@ -43,7 +43,22 @@ def _named(agents: Iterable[Delegate]) -> Mapping[str, Delegate]:
     given: tuple[Delegate, ...] = listed(
         "agents", agents, "is no agent: make it with delegate", "task", "spec"
     )
-    return {agent.spec.name: agent for agent in given}
+    named: dict[str, Delegate] = {}
+    for agent in given:
+        if named.setdefault(agent.spec.name, agent) is not agent:
+            raise BadInput(f"two agents are called {agent.spec.name!r}: give one of them a name=")
+    return named
+
+
+def _table(edges: Any) -> Mapping[str, Sequence[str]]:
+    if not isinstance(edges, Mapping) or not all(map(_names, edges.values())):
+        raise BadInput("edges: give lists of names by name, such as {'planner': ['done']}")
+    return edges
+
+
+def _names(ends: Any) -> bool:
+    many = isinstance(ends, Collection) and not isinstance(ends, str)
+    return many and all(isinstance(to, str) for to in ends)
 
 
 @frozen(eq=False)
@@ -83,7 +98,7 @@ class Team:
     """
 
     agents: Mapping[str, Delegate] = field(converter=_named)
-    edges: Mapping[str, Sequence[str]]
+    edges: Mapping[str, Sequence[str]] = field(converter=_table)
     rounds: int = 10
     name: str = field(default=TEAM, init=False)
 
@@ -91,8 +106,9 @@ class Team:
         named = {*self.edges, *(to for ends in self.edges.values() for to in ends)} - {DONE}
         if unknown := sorted(named - set(self.agents)):
             raise BadInput(f"the edges name {unknown[0]!r}, which is no agent of the team")
-        if not self.edges or self.rounds < 1:
-            raise BadInput("a team needs edges, and at least one round")
+        if not self.edges:
+            raise BadInput("a team needs edges")
+        whole("rounds", self.rounds)
         for name, agent in self.agents.items():
             _check(name, agent)
         catalogue.free(self.name)

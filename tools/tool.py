@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 
 from loopwright.calls import Effect, ToolSpec
 from loopwright.errors import BadInput, Mismatch
+from loopwright.given import asynchronous
 from loopwright.keys import Key, described, hints_of
 from loopwright.schema import Schema
 from loopwright.use import Place
@@ -306,7 +307,7 @@ def _made(given: Any, effect: Effect, timeout: float, name: str, description: st
         timeout,
         function,
         spec,
-        _asynchronous(function),
+        asynchronous(function),
         _wants_key(name, signature, hints),
         signature,
         tuple(spot for spot in signature.parameters.values() if spot.kind is spot.POSITIONAL_ONLY),
@@ -314,14 +315,6 @@ def _made(given: Any, effect: Effect, timeout: float, name: str, description: st
         hints.get("return", Any) in (None, type(None)),
         hints.get(_PLACE) is Place,
     )
-
-
-def _asynchronous(function: Any) -> bool:
-    """Whether a call gives a coroutine: by the function itself, not by what it wraps."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    call = function if inspect.isroutine(function) else type(function).__call__
-    return inspect.iscoroutinefunction(call)
 
 
 def _bare(given: Any) -> Callable[..., Any]:

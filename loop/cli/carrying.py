@@ -83,7 +83,7 @@ def _carried(app: App, as_json: bool, carry: "Callable[[Loop], Run]") -> None:
     from loopwright.outcome import Outcome
     from loopwright.show.terminal import Progress
 
-    if app.loop.watch is None and sys.stderr.isatty():
+    if app.loop.watch is None and out.on_terminal(sys.stderr):
         app.loop.watch = Progress()
     run = carry(app.loop)
     if as_json:

@@ -44,6 +44,8 @@ class Group(click.Group):
     """All commands by what they are for; what goes wrong ends them with a message and a status."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _check(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -75,6 +77,13 @@ class Group(click.Group):
                 formatter.write_dl(
                     [(str(command.name), command.get_short_help_str(70)) for command in commands]
                 )
+
+
+def _check(args: list[str]) -> None:
+    """What the shell gave in another encoding is found nowhere, and no JSON can hold it."""
+    for arg in args:
+        if not arg.isascii() and any("\ud800" <= char <= "\udfff" for char in arg):
+            raise Refused(f"{arg} is no UTF-8: write it so, or set PYTHONUTF8=1")
 
 
 @click.group(

@@ -105,20 +105,28 @@ def redact(path: str | None, as_json: bool, yes: bool, dry: bool) -> None:
     log = logged(path)
     text = _secret()
     planned = removed(log, text, dry_run=True)
-    if not planned:
-        held = {"rows": [], "summary": dict(planned.summary)}
-        out.nothing(f"{log.path} does not hold this text", as_json, held)
+    none = f"{log.path} does not hold this text"
+    if dry:
+        _held(planned, none, as_json)
     words = f"remove a text of {len(text)} characters from {log.path}"
     if _agreed(words, planned, yes=yes, dry=dry, as_json=as_json):
-        _done(removed(log, text), as_json)
+        done = removed(log, text)  # also if it was not found: the file may still have bytes of it
+        _held(done, f"{none}, and was written anew", as_json)
+        _done(done, as_json)
+
+
+def _held(report: "Report[Any]", none: str, as_json: bool) -> None:
+    """End the command if the text stood at no place."""
+    if not report.summary["places"]:
+        out.nothing(none, as_json, {"rows": [], "summary": dict(report.summary)})
 
 
 def _secret() -> str:
     """The text, which is never shown."""
-    if sys.stdin.isatty():
+    if out.on_terminal(sys.stdin):
         text: str = click.prompt("The text to remove", hide_input=True, err=True)
         return text
-    text = sys.stdin.read().removesuffix("\n")
+    text = sys.stdin.read().removesuffix("\n") if sys.stdin else ""
     if not text:
         raise click.UsageError("the standard input holds no text: type it, or give it there")
     return text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from loopwright.cli.out import BadNews, NotFound, clean, document, say
+from loopwright.cli.out import BadNews, NotFound, Refused, clean, document, on_terminal, say
 
 if TYPE_CHECKING:
     from loopwright.log.store import Log
@@ -155,7 +155,10 @@ def run_argument(name: str = "run", **more: Any) -> Callable[[Function], Functio
 
 def who(by: str | None) -> str:
     """Who says so."""
-    return by or getpass.getuser()
+    try:
+        return by or getpass.getuser()
+    except (ImportError, KeyError, OSError):  # in a container a user is often but a number
+        raise Refused("your user has no name here: say --by NAME") from None
 
 
 def agreed(plan: dict[str, Any], words: str, *, yes: bool, dry: bool, as_json: bool) -> bool:
@@ -174,7 +177,7 @@ def agreed(plan: dict[str, Any], words: str, *, yes: bool, dry: bool, as_json: b
 
 def sure(question: str) -> None:
     """Ask the user, and end the command unless they say yes."""
-    if not sys.stdin.isatty():
+    if not on_terminal(sys.stdin):
         raise click.UsageError("nobody is there to say yes: add --yes, or try --dry-run first")
     if not click.confirm(question, err=True):
         raise BadNews("nothing was changed")

@@ -3,12 +3,13 @@
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import click
+
+from loopwright.show.text import cut, visible, width
 
 NARROWEST = 12
 """Columns to which a wide one is shortened at most: less says nothing."""
@@ -37,8 +38,6 @@ class NotFound(BadNews):
 
 def clean(text: Any) -> str:
     """`text` without anything that would steer a terminal but line ends."""
-    from loopwright.show.text import visible
-
     return "\n".join(visible(line) for line in str(text).split("\n"))
 
 
@@ -49,13 +48,23 @@ def one_line(text: Any) -> str:
 
 def wrapped(text: str, indent: str) -> list[str]:
     """The lines of `text`, each behind the indent; on a terminal none is wider than it is."""
-    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    most = _columns()
     lines = clean(text).splitlines() or [""]
     return [
         piece
         for line in lines
         for piece in click.wrap_text(f"{indent}{line}", most, "", indent).split("\n")
     ]
+
+
+def _columns() -> int:
+    """As wide may a line be."""
+    return shutil.get_terminal_size().columns if on_terminal(sys.stdout) else sys.maxsize
+
+
+def on_terminal(stream: IO[str] | None) -> bool:
+    """Whether somebody sits there; where a stream was closed (``>&-``), there is none."""
+    return stream is not None and stream.isatty()
 
 
 def say(*lines: str) -> None:
@@ -83,7 +92,7 @@ def nothing(what: str, as_json: bool = False, empty: Any = ()) -> NoReturn:
 def paged(lines: Iterable[str]) -> None:
     """Print lines; on a terminal that they do not fit on, page by page."""
     text = "\n".join(lines) + "\n"
-    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
+    if on_terminal(sys.stdout) and text.count("\n") >= shutil.get_terminal_size().lines:
         click.echo_via_pager(text)
     else:
         click.echo(text, nl=False)
@@ -113,8 +122,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     names = list(rows[0]) if rows else []
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    widths = _fitted([max(map(width, column)) for column in zip(names, *cells, strict=True)], most)
+    sizes = [max(map(width, column)) for column in zip(names, *cells, strict=True)]
+    widths = _fitted(sizes, _columns())
     right = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
     head = click.style(_line(names, widths, right), bold=True)
     return [head, *(_line(row, widths, right) for row in cells), *_left_out(names[len(widths) :])]
@@ -146,27 +155,9 @@ def _fitted(widths: Sequence[int], most: int) -> list[int]:
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     told = [
         " " * (size - width(cell)) + cell if to_right else cell + " " * (size - width(cell))
-        for cell, size, to_right in zip(map(_cut, cells, widths), widths, right, strict=False)
+        for cell, size, to_right in zip(map(cut, cells, widths), widths, right, strict=False)
     ]
     return "  ".join(told).rstrip()
-
-
-def _cut(cell: str, most: int) -> str:
-    if width(cell) <= most:
-        return cell
-    while width(cell) > most - 1:
-        cell = cell[: min(len(cell) - 1, most)]
-    return f"{cell}…"
-
-
-def width(text: str) -> int:
-    """How many columns `text` takes in a terminal.
-
-    >>> width("Grüße"), width("上海"), width("e\\u0301")
-    (5, 4, 1)
-    """
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
 # ----------------------------------------------------------------------------------------- files

@@ -130,7 +130,7 @@ def _answer(
     log = logged(path)
     run = named(log, run)
     held = _meant(run, question, [*_asked(log, run)])
-    there = sys.stdin.isatty()
+    there = out.on_terminal(sys.stdin)
     if question is None and not there:
         raise click.UsageError("say which question: `loopwright pending` shows them")
     for line in told.asking(held):

@@ -77,12 +77,17 @@ def show(
     """
     log = logged(path)
     run = named(log, run)
-    if as_json:
-        out.document(_whole(log, run))
-    elif save:
+    if save:
         out.saved(_page(log, run), save)
-    elif text or not (web or sys.stdout.isatty()) or not out.opened(_page(log, run), web):
+    if as_json and save != "-":
+        out.document(_whole(log, run))
+    elif not save and (text or not _opened(log, run, web)):
         out.paged(told.view(log.run(run)))
+
+
+def _opened(log: "Log", run: str, surely: bool) -> bool:
+    """Whether a browser shows it."""
+    return (surely or out.on_terminal(sys.stdout)) and out.opened(_page(log, run), surely)
 
 
 def _page(log: "Log", run: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from attrs import field, frozen
@@ -25,6 +26,9 @@ from loopwright.report import Report
 from loopwright.run import Run
 
 Row = tuple[Any, ...]
+
+UNREADABLE = (sqlite3.Error, UnicodeError)
+"""What is raised for a damaged file; the latter where SQLite's message quotes damaged text."""
 
 
 @frozen
@@ -79,31 +83,44 @@ def _checked(path: str, alone: bool) -> Report[Finding]:
             found(connection, path)
             connection.executescript(_views())
             connection.execute("begin")  # all that follows is of one moment
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             lost = Finding("", None, f"SQLite cannot read the file: {error}", "nothing can be read")
             return Report((lost,), {"runs": 0, "whole": 0, "findings": 1})
-        return _report(_File(connection))
+        return _report(_File(connection, _refused(path, alone)))
+
+
+def _refused(path: str, alone: bool) -> str:
+    """What SQLite says to all who do not pass over a damaged schema."""
+    with closing(_connected(path, alone)) as connection:
+        try:
+            connection.execute("select name, sql from sqlite_master").fetchall()
+        except UNREADABLE as error:
+            return str(error).partition("\n")[0]  # it may quote all of a view
+    return ""
 
 
 def _reading(path: str, alone: bool) -> sqlite3.Connection:
-    """A connection that changes nothing, and reads a damaged file as far as it can be.
-
-    `alone`, it needs no files beside the log, which it would have to leave there.
-    """
-    uri = f"{Path(path).as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
-    try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-    except sqlite3.Error as error:
-        raise LogError(f"{path} cannot be opened: {error}: may you read it?") from None
+    """A connection that reads a damaged file as far as it can be."""
+    connection = _connected(path, alone)
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     connection.execute("pragma writable_schema = on")  # also one that is shorter than it says
     return connection
 
 
+def _connected(path: str, alone: bool) -> sqlite3.Connection:
+    """A connection that changes nothing. `alone`, it needs no files beside the log, which it would
+    have to leave there."""
+    uri = f"{Path(path).as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
+    try:
+        return sqlite3.connect(uri, uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise LogError(f"{path} cannot be opened: {error}: may you read it?") from None
+
+
 def _views() -> str:
     """The views, for this connection alone: those of the file may be damaged, or older. They are to
     tell of the runs in a table of its own."""
-    text = (files("loopwright.log") / "views.sql").read_text()
+    text = (files("loopwright.log") / "views.sql").read_text("utf-8")
     views = re.sub("^create view", "create temp view", text, flags=re.MULTILINE)
     return f"create temp table unsummed (run text primary key);\n{views}"
 
@@ -134,17 +151,23 @@ def _report(file: "_File") -> Report[Finding]:
     return Report(tuple(findings), summary)
 
 
-class _File:
-    """What can be read of a log."""
+def _fitting(rows: Sequence[Row], *kinds: Any) -> list[Row]:
+    """The rows whose first columns are of these kinds: SQLite's own check tells of the others."""
+    return [row for row in rows if all(map(isinstance, row, kinds))]
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+
+class _File:
+    """What can be read of a log; `refused` is why others cannot open it."""
+
+    def __init__(self, connection: sqlite3.Connection, refused: str) -> None:
         self.connection = connection
+        self.refused = refused
         self.tables = {name for (name,) in self.salvaged("select name from sqlite_master")[0]}
         self.version = int(connection.execute("pragma user_version").fetchone()[0])
         columns, _ = self.salvaged("select name from pragma_table_info('events')")
         self.checksums = ("checksum",) in columns
         texts, _ = self.both_ways("select digest, text from parts", "digest")
-        self.texts: dict[str, str] = dict(texts)
+        self.texts: dict[str, str] = dict(_fitting(texts, str, str))
         self.used: dict[str, list[tuple[str, int]]] = {}
 
     def salvaged(self, query: str, *values: Any) -> tuple[list[Row], str]:
@@ -152,7 +175,7 @@ class _File:
         rows: list[Row] = []
         try:
             rows.extend(iter(self.connection.execute(query, values)))
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             return rows, str(error)
         return rows, ""
 
@@ -169,23 +192,25 @@ class _File:
         rows, _ = self.both_ways("select distinct run from events", "run")
         started, _ = self.salvaged("select run from events where type = 'Started'")
         unsummed, _ = self.salvaged("select run from unsummed")
-        return {run for (run,) in (*rows, *started, *unsummed)}
+        return {run for (run,) in _fitting([*rows, *started, *unsummed], str)}
 
     def rows(self, run: str) -> tuple[list[Row], str]:
         """The rows of a run, with their checksums."""
         columns = "checksum" if self.checksums else "null"
         query = f"select run, seq, type, time, call, data, {columns} from events where run = ?"
-        return self.both_ways(query, "seq", run)
+        rows, wrong = self.both_ways(query, "seq", run)
+        return _fitting(rows, str, int), wrong
 
     def posts(self, table: str) -> Balances:
         """The balances that a table holds, or those that it adds up to."""
         query = f"select ceiling, window, settled, reserved, presumed from {table}"
         rows, _ = self.salvaged(query)
-        return added(*({(name, at): (a, b, c)} for name, at, a, b, c in rows))
+        fitting = _fitting(rows, str, str, int, int, int)
+        return added(*({(name, at): (a, b, c)} for name, at, a, b, c in fitting))
 
     def names(self, table: str) -> set[str]:
         """The runs that stand in a table."""
-        return {run for (run,) in self.salvaged(f"select run from {table}")[0]}
+        return {run for (run,) in _fitting(self.salvaged(f"select run from {table}")[0], str)}
 
     def event(self, row: Row) -> Event:
         """The event of a row. Raises whatever the damage leads to."""
@@ -253,8 +278,11 @@ def _examined(file: _File, run: str) -> _Examined:
 
 def _seen(file: _File, row: Row) -> _Seen:
     *columns, said = row
+    sum_ = int if file.checksums else NoneType
+    if not _fitting([row], str, int, str, float, str | None, str, sum_):
+        return _Seen(row[1], None, "it is not what was written: a column is of another kind")
     with suppress(UnicodeError):
-        if said is not None and checksum(*columns) != said:
+        if file.checksums and checksum(*columns) != said:
             return _Seen(row[1], None, "it is not what was written: its checksum does not fit")
     try:
         return _Seen(row[1], file.event(row))
@@ -336,7 +364,7 @@ def _texts(file: _File, runs: Sequence[_Examined]) -> Iterator[Finding]:
 
 def _answers(file: _File, whole: set[str]) -> Iterator[Finding]:
     """Answers of people that nobody asked for, and second ones."""
-    for run, call, times in file.salvaged(_ANSWERS)[0]:
+    for run, call, times in _fitting(file.salvaged(_ANSWERS)[0], str, str):
         if times > 1:
             what = f"the question {call} was answered {times} times"
             yield Finding(run, None, what, "the first answer counts")
@@ -390,7 +418,8 @@ def _totals(file: _File, events: dict[str, int]) -> Iterator[Finding]:
     for run in whole & summed_:
         file.salvaged("insert into temp.unsummed values (?)", run)
     wrong = {run for query in _WRONG for (run, *_) in file.salvaged(query)[0]}
-    cut = {r: n - events[r] for r, n in file.salvaged(_COUNTED)[0] if n > events.get(r, n)}
+    counted = _fitting(file.salvaged(_COUNTED)[0], str, int)
+    cut = {r: n - events[r] for r, n in counted if n > events.get(r, n)}
     for run, lacking in sorted(cut.items()):
         what = f"its last events are missing: {lacking}, says its total"
         yield Finding(run, None, what, f"{events[run]} of its events are whole")
@@ -420,8 +449,12 @@ def _lost(file: _File, runs: set[str]) -> Iterator[Finding]:
 
 
 def _schema(file: _File) -> Iterator[Finding]:
-    """Tables that are missing, and triggers, without which what was written can be changed."""
-    made = "".join((files("loopwright.log") / s).read_text() for s in STEPS[: file.version])
+    """Tables that are missing, and triggers, without which what was written can be changed; and
+    whether it can be opened at all."""
+    if file.refused:
+        what = f"it cannot be opened: SQLite: {file.refused}"
+        yield Finding("", None, what, "what is not named here can be read")
+    made = "".join((files("loopwright.log") / s).read_text("utf-8") for s in STEPS[: file.version])
     for kind, name in dict.fromkeys(re.findall(r"(?m)^create (table|trigger) (\w+)", made)):
         if name not in file.tables:
             yield Finding("", None, f"the {kind} {name} is missing", "what is not named here")

@@ -44,7 +44,7 @@ _VIEWS = {
         started: when it began, in UTC
         seconds: from its first event to its last
         model_calls tool_calls
-        cost_nano: the cost in nano-dollars, exactly, with that of the runs that it delegated
+        cost_nano: in nano-dollars; with the most that a run it delegated had cost when it returned
         cost_usd
         events: how many events it has
         attempts root
@@ -139,7 +139,7 @@ _VIEWS = {
         at_once_acceptance: at_once, as a part of those that are over
         attempts: attempts for each run, on the average
         model_calls
-        cost_nano: the cost of its runs in nano-dollars, exactly, with that of those they delegated
+        cost_nano: the cost of its runs in nano-dollars, with those they delegated as in `runs`
         cost_usd
         usd_per_accepted: the cost of all runs for each accepted answer
         seconds: of those that are over, on the average
@@ -192,13 +192,13 @@ _VIEWS = {
     "ceilings": """
         ceiling: its name
         window: the calendar window, in UTC; '' for all time
-        unit: what it counts: usd, tokens, requests or failures
-        model: the pattern of the models whose calls count
-        allowed: what it allows in each window
-        settled: what is used
+        unit: what it counts: usd, tokens, requests or failures; null if no run names it any more
+        model: the pattern of the models whose calls count; null if no run names it any more
+        allowed: what it allows in each window; null if no run names it any more
+        settled: what is used, in its unit; if that is null, nano-dollars as USD
         reserved: what calls under way may use
         presumed: what calls in doubt may have used
-        remaining: what is left""",
+        remaining: what is left; null if no run names it any more""",
 }
 
 

@@ -77,4 +77,4 @@ def _slug(title: str) -> str:
 
 
 def _text(name: str) -> str:
-    return (files("loopwright.log") / name).read_text()
+    return (files("loopwright.log") / name).read_text("utf-8")

@@ -82,6 +82,12 @@ class Writing:
         finally:
             self._lock.release()
 
+    def close(self) -> None:
+        """Close the connection once nobody uses it; a child that was forked leaves it open."""
+        if self.process == _process:
+            with self._lock:
+                self.connection.close()
+
     def _told(self, error: BaseException) -> None:
         if isinstance(error, sqlite3.IntegrityError) and str(error) == _TAKEN:
             raise RunTaken(str(error)) from None
@@ -185,9 +191,14 @@ def reading(path: str) -> sqlite3.Connection:
     """
     if not Path(path).is_file():
         raise LogError(f"{path} cannot be read: there is no such file")
-    shared = Path(f"{path}-wal").exists() or _may_write(Path(path).parent)
-    uri = f"{Path(path).as_uri()}?{'mode=ro' if shared else 'immutable=1'}"
-    return _opened(uri, path, lambda connection: current(connection, path))
+    return _opened(read_only(path), path, lambda connection: current(connection, path))
+
+
+def read_only(path: str) -> str:
+    """The address with which SQLite reads a log: it may have to write beside the file to do so."""
+    whole = Path(path).absolute()
+    shared = Path(f"{whole}-wal").exists() or _may_write(whole.parent)
+    return f"{whole.as_uri()}?{'mode=ro' if shared else 'immutable=1'}"
 
 
 def connected(path: str, durability: Durability) -> sqlite3.Connection:
@@ -213,15 +224,15 @@ def _opened(
             )
             stack.callback(connection.close)
             set_up(connection)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of what SQLite quotes
             said = f"{path} cannot be opened as a log: {error}; it was not changed"
             raise LogError(f"{said}{_more(error)}") from None
         stack.pop_all()
     return connection
 
 
-def _more(error: sqlite3.DatabaseError) -> str:
-    damaged = _code(error) == sqlite3.SQLITE_CORRUPT
+def _more(error: sqlite3.DatabaseError | UnicodeDecodeError) -> str:
+    damaged = isinstance(error, UnicodeError) or _code(error) == sqlite3.SQLITE_CORRUPT
     return "; `loopwright check` shows what is whole" if damaged else ""
 
 

@@ -4,14 +4,13 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Literal
 
 from loopwright.errors import LogError
 from loopwright.events import Event, Reconciled, Resumed, Started
 from loopwright.fold import blank, fold
-from loopwright.log.file import BUSY
-from loopwright.log.rows import read
+from loopwright.log.file import BUSY, read_only
+from loopwright.log.rows import read_all
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
 from loopwright.run import Run
@@ -22,6 +21,11 @@ at once, and a look takes some microseconds."""
 
 Until = Literal["waiting", "ended", "never"]
 
+LATE = 60.0
+"""Seconds that an event may be older than the look which could see it first, at most: it is written
+within milliseconds, but by a computer whose clock may be slow."""
+
+_BEGUN = "select run, seq from events where type in ('Started', 'Resumed') and time >= ?"
 _NEW = "select type, time, call, data from events where run = ? and seq > ? order by seq"
 
 
@@ -71,13 +75,21 @@ def follow_all(log: Log) -> Iterator[tuple[Run, Event]]:
     A run that is resumed is shown from there on, a run that begins is shown as a whole.
     """
     log.sum_up()
+    since = time.time() - LATE
     with closing(reader(log.path)) as connection:
+        begun = _begun(connection, since)
         states = {run: log.run(run) for run in _unsettled(connection)}
     for connection in looks(log.path):
+        before, begun, since = begun, _begun(connection, since), max(since, time.time() - LATE)
         there = _unsettled(connection)
-        for run in sorted(states.keys() | there):
+        for run in sorted(states.keys() | there | {run for run, _ in begun - before}):
             yield from _news(log, connection, states, run)
         states = {run: held for run, held in states.items() if run in there or not _ended(held)}
+
+
+def _begun(connection: sqlite3.Connection, since: float) -> set[tuple[str, int]]:
+    """Where runs were begun or taken up: one that has ended since may be summed up by now."""
+    return set(connection.execute(_BEGUN, (since,)))
 
 
 def _news(
@@ -106,10 +118,9 @@ def _ended(run: Run) -> bool:
 
 def reader(path: str) -> sqlite3.Connection:
     """A connection that can only read."""
-    where = f"{Path(path).absolute().as_uri()}?mode=ro"
     try:
         return sqlite3.connect(
-            where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+            read_only(path), uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
         )
     except sqlite3.Error as error:
         raise LogError(f"{path} cannot be read: {error}") from None
@@ -137,8 +148,7 @@ def _unsettled(connection: sqlite3.Connection) -> set[str]:
 
 def _appended(connection: sqlite3.Connection, run: str, seq: int) -> list[Event]:
     rows = connection.execute(_NEW, (run, seq)).fetchall()
-    texts = _Texts(connection)
-    return [read(kind, at, call, data, texts) for kind, at, call, data in rows]
+    return read_all(run, rows, _Texts(connection))
 
 
 class _Texts(dict[str, str]):

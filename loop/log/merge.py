@@ -12,7 +12,9 @@ from attrs import frozen
 
 from loopwright.errors import BadInput, LogError
 from loopwright.log.balances import CARRIED
+from loopwright.log.file import read_only
 from loopwright.log.migrations import transaction
+from loopwright.log.rewriting import unguarded
 from loopwright.log.store import Log
 from loopwright.report import Report, opened
 
@@ -35,14 +37,17 @@ def merge(
     """Bring all that the logs at `paths` hold into `log`: runs, long texts, answers and totals.
 
     A run that several of them hold must be the same in all, or in one the beginning of what it is
-    in the other: then the longer one counts. Balances are made anew, so that what was spent under a
-    ceiling of the same name adds up, even beyond it. To merge the same again changes nothing. What
-    is only a convenience stays behind: kept results, and the index of the search. With `dry_run`
-    nothing is written.
+    in the other: then the longer one counts. Of two answers to one question the one that was given
+    first counts, unless the run has gone on with the other. Balances are made anew, so that what
+    was spent under a ceiling of the same name adds up, even beyond it. To merge the same again
+    changes nothing. What stays behind is no part of a run: kept results, the index of the search,
+    and tables that others have made, such as the `memories` of tools. With `dry_run` nothing is
+    written.
 
     The other logs are copied first, and never changed; one of an older schema is migrated in the
-    copy. Raises `LogError` if one cannot be read, or if a run is another in two of them: then
-    nothing is written.
+    copy. Raises `LogError` if one cannot be read, if a run is another in two of them, or if one has
+    only the beginning of a run that had come further when `vacuum` removed its events from another:
+    then nothing is written.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -66,7 +71,7 @@ def _copy(log: Log, path: str | os.PathLike[str], copy: Path) -> Path:
         raise LogError(f"there is no log {os.fspath(path)}: give the paths of logs")
     if os.path.samefile(path, log.path):
         raise BadInput(f"{os.fspath(path)} is the log itself: give the paths of others")
-    uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+    uri = read_only(os.fspath(path))
     try:
         with closing(sqlite3.connect(uri, uri=True)) as other, closing(sqlite3.connect(copy)) as to:
             other.backup(to)
@@ -89,6 +94,8 @@ def _merged(log: Log, other: Path, dry_run: bool = False) -> list[Merged]:
             new = [Merged(*row) for row in connection.execute(_NEW)]
             for statement in (CARRIED, *_BRING):
                 connection.execute(statement)
+            with unguarded(connection):
+                connection.execute(_FIRST)
             log.rebalance(connection)
     return new
 
@@ -104,12 +111,22 @@ def _attached(connection: sqlite3.Connection, other: Path) -> Iterator[None]:
 
 
 def _compare(connection: sqlite3.Connection) -> None:
-    """Raises `LogError` if the other log is damaged, or a run is another there."""
+    """Raises `LogError` if the other log is damaged, or a run is another there, or only older."""
     for query, said in _REFUSED.items():
         if found := connection.execute(query).fetchone():
             raise LogError(f"{said.format(*found)}; nothing was merged")
 
 
+# Of a run whose events were removed from {0}, the other has fewer: it would go on from there anew.
+_OLDER = """select t.run from {0}.run_totals t
+  where not exists (select 1 from {0}.events e where e.run = t.run) and t.events > coalesce(
+    nullif((select count(*) from {1}.events e where e.run = t.run), 0),
+    (select events from {1}.run_totals where run = t.run))
+  order by t.run limit 1"""
+_LEFT = (
+    "run {0} had gone on further in one of the logs, before its events were removed there, than it"
+    " has in the other: leave the older log out"
+)
 _REFUSED = {
     "select run, seq from other.events"
     " where checksum <> checksum(run, seq, type, time, call, data) limit 1": (
@@ -121,6 +138,8 @@ _REFUSED = {
     "select o.run, o.seq from other.events o join main.events m on m.run = o.run and m.seq = o.seq"
     " where (o.type, o.time, o.call, o.data) is not (m.type, m.time, m.call, m.data)"
     " order by 1, 2": "run {0} went on in different ways in two of the logs, from event {1} on",
+    _OLDER.format("main", "other"): _LEFT,
+    _OLDER.format("other", "main"): _LEFT,
 }
 
 _NOT_THERE = """from other.events o
@@ -145,4 +164,11 @@ _BRING = (
     "insert into main.exported select * from other.exported where true"
     " on conflict do update set seq = max(seq, excluded.seq)",
 )
-"""An answer that was given first counts; how far a run was exported counts where it is furthest."""
+"""How far a run was exported counts where it is furthest."""
+
+_FIRST = """
+update main.answers as m set (time, text, by, note) = (o.time, o.text, o.by, o.note)
+from other.answers o where o.run = m.run and o.call = m.call and (o.time, o.text) < (m.time, m.text)
+  and not exists (select 1 from main.events e
+    where e.run = m.run and e.call = m.call and e.type = 'Returned')
+"""

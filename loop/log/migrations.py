@@ -119,4 +119,4 @@ def _script(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _text(name: str) -> str:
-    return (files("loopwright.log") / name).read_text()
+    return (files("loopwright.log") / name).read_text("utf-8")

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from loopwright import calls, decisions, events
 from loopwright.calls import Media
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, LogError
 from loopwright.events import Event, Setting
 from loopwright.fold import folded
 from loopwright.log import rows
@@ -51,13 +51,16 @@ def redact(
     file, which is written anew, so that others who write wait. A model that signs what it thinks
     may refuse to go on where its own words were changed. With `dry_run` nothing is written.
 
+    It is also taken out of what stands beside the events: answers, totals, what tools remember, and
+    tables of your own, with their full-text indexes; the places there count in the summary alone.
+
     The words of the log itself, and what names something, are not changed: a text that stands in
     the name of a tool, a model, a policy, a ceiling or a run, or in a figure, is refused. To do the
     same again changes nothing.
 
     Raises `BadInput`, having changed nothing, for such a text, for one of fewer than 4 characters,
-    and if a run in which it stands is still open; `LogError` if the log cannot be written, or while
-    others read it.
+    and if a run in which it stands is still open; `LogError` if the log cannot be written, or an
+    index in it not made anew, and while others read it.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -66,18 +69,14 @@ def redact(
     """
     log = opened(log)
     found = re.compile(escapable(_fit(log, text)))
-    with log.writing() as connection:
-        connection.execute("pragma secure_delete = on")
-        with transaction(connection):
-            redacted = _redacted(log, connection, found, dry_run)
-    if not dry_run:
-        shrunk(log)
+    changed, beside = _looked(log, found) if dry_run else _taken(log, found)
+    redacted = tuple(Redacted(one.run, one.seq, one.places) for one in changed)
     summary = {
         "runs": len({one.run for one in redacted}),
         "events": len(redacted),
-        "places": sum(one.places for one in redacted),
+        "places": sum(one.places for one in redacted) + beside,
     }
-    return Report(tuple(redacted), summary)
+    return Report(redacted, summary)
 
 
 # ------------------------------------------------------------------------------------- the text
@@ -86,7 +85,7 @@ def redact(
 def _fit(log: Log, text: str) -> str:
     if not isinstance(text, str) or len(text.strip()) < SHORTEST:
         raise BadInput(f"give a text of at least {SHORTEST} characters")
-    with log.writing() as connection:
+    with log.reading() as connection:
         schema = connection.execute("select name || ' ' || coalesce(sql, '') from sqlite_master")
         words = [*_words(), *(said for (said,) in schema)]
     if any(text in word for word in words):
@@ -117,21 +116,34 @@ class _Changed:
     places: int
 
 
-def _redacted(
-    log: Log, connection: sqlite3.Connection, found: re.Pattern[str], dry_run: bool
-) -> list[Redacted]:
+def _looked(log: Log, found: re.Pattern[str]) -> tuple[list[_Changed], int]:
+    """The events as they would be, and at how many places beside them the text stands."""
+    with log.reading() as connection:
+        return _found(log, connection, found), _beside(connection, found, dry_run=True)
+
+
+def _taken(log: Log, found: re.Pattern[str]) -> tuple[list[_Changed], int]:
+    """The same, and it is done."""
+    with log.writing() as connection:
+        connection.execute("pragma secure_delete = on")
+        with transaction(connection):
+            changed = _found(log, connection, found)
+            with unguarded(connection):
+                forgotten(connection)
+                for one in changed:
+                    _write(connection, one, found)
+                swept(connection)
+                places = _beside(connection, found)
+                _indexed(connection)
+            for run in {one.run for one in changed}:
+                folded(log.events_within(run))
+    shrunk(log)
+    return changed, places
+
+
+def _found(log: Log, connection: sqlite3.Connection, found: re.Pattern[str]) -> list[_Changed]:
     stands = _stands(connection, found)
-    changed = [one for run, seqs in stands.items() for one in _changed(log, run, seqs, found)]
-    if not dry_run:
-        with unguarded(connection):
-            forgotten(connection)
-            for one in changed:
-                _write(connection, one, found)
-            swept(connection)
-            _elsewhere(connection, found)
-        for run in stands:
-            folded(log.events_within(run))
-    return [Redacted(one.run, one.seq, one.places) for one in changed]
+    return [one for run, seqs in stands.items() for one in _changed(log, run, seqs, found)]
 
 
 def _stands(connection: sqlite3.Connection, found: re.Pattern[str]) -> dict[str, list[int]]:
@@ -267,27 +279,71 @@ def _write(connection: sqlite3.Connection, one: _Changed, found: re.Pattern[str]
     connection.execute(update, (row[5], row[6], one.run, one.seq))
 
 
-def _elsewhere(connection: sqlite3.Connection, found: re.Pattern[str]) -> None:
-    """Take it out of all other tables, whoever made them, and make full-text indexes anew."""
-    connection.create_function("redacted", 1, partial(found.sub, MASK), deterministic=True)
-    tables = connection.execute(
-        "select name, sql from sqlite_master where type = 'table' and name not like 'sqlite_%'"
-        " and name not in ('events', 'parts')"
-    ).fetchall()
-    indexes = [name for name, said in tables if re.search(r"using\s+fts5", said or "", re.I)]
-    for name, _ in tables:
-        if not any(name == index or name.startswith(f"{index}_") for index in indexes):
-            _in_table(connection, name)
-    for index in indexes:
-        connection.execute(f'insert into "{index}" ("{index}") values (\'rebuild\')')
+def _beside(connection: sqlite3.Connection, found: re.Pattern[str], dry_run: bool = False) -> int:
+    """Take it out of all other tables, whoever made them; at how many places it stood there."""
+    connection.create_function("redacted", 1, partial(_without, found), deterministic=True)
+    connection.create_function("places", 1, partial(_places, found), deterministic=True)
+    kinds = dict(connection.execute(_TABLES).fetchall())
+    borrowed = {name for name in _indexes(connection) if f"{name}_content" not in kinds}
+    tables = [name for name in kinds if kinds[name] != "shadow" and name not in borrowed]
+    return sum(_in_table(connection, table, dry_run) for table in tables)
 
 
-def _in_table(connection: sqlite3.Connection, table: str) -> None:
-    for (column,) in connection.execute(
-        "select name from pragma_table_info(?)", (table,)
-    ).fetchall():
-        held = f'"{column}"'
-        connection.execute(
-            f'update or replace "{table}" set {held} = redacted({held})'
-            f" where typeof({held}) = 'text' and redacted({held}) <> {held}"
-        )
+_TABLES = """
+select name, type from pragma_table_list where schema = 'main' and type <> 'view'
+  and name not like 'sqlite_%' and name not in ('events', 'parts', 'said', 'searched')
+"""
+"""All but those of the events, and the index of the search, which is dropped."""
+
+
+def _without(found: re.Pattern[str], held: str | bytes) -> str | bytes:
+    if isinstance(held, str):
+        return found.sub(MASK, held)
+    return found.sub(MASK, _text(held)).encode(errors="surrogateescape")
+
+
+def _places(found: re.Pattern[str], held: str | bytes) -> int:
+    return len(found.findall(held if isinstance(held, str) else _text(held)))
+
+
+def _text(held: bytes) -> str:
+    """Bytes as a text from which they come back as they were."""
+    return held.decode(errors="surrogateescape")
+
+
+def _in_table(connection: sqlite3.Connection, table: str, dry_run: bool) -> int:
+    columns = connection.execute("select name from pragma_table_info(?)", (table,)).fetchall()
+    return sum(_in_column(connection, _quoted(table), _quoted(one), dry_run) for (one,) in columns)
+
+
+def _in_column(connection: sqlite3.Connection, table: str, held: str, dry_run: bool) -> int:
+    where = f"where typeof({held}) in ('text', 'blob') and places({held})"
+    count = f"select coalesce(sum(places({held})), 0) from {table} {where}"
+    places: int = connection.execute(count).fetchone()[0]
+    if places and not dry_run:
+        connection.execute(f"update or replace {table} set {held} = redacted({held}) {where}")
+    return places
+
+
+def _indexes(connection: sqlite3.Connection) -> list[str]:
+    """The full-text indexes, whoever made them."""
+    query = "select name, sql from sqlite_master where type = 'table'"
+    is_one = re.compile(r"create virtual table.*using\s+fts[345]", re.I | re.S).match
+    return [name for name, said in connection.execute(query) if is_one(said or "")]
+
+
+def _indexed(connection: sqlite3.Connection) -> None:
+    """Make all full-text indexes anew: they hold the words of what was there."""
+    for name in _indexes(connection):
+        index = _quoted(name)
+        try:
+            connection.execute(f"insert into {index} ({index}) values ('rebuild')")
+        except sqlite3.Error as error:
+            raise LogError(
+                f"the full-text index {name} cannot be made anew, and may hold the text: {error}; "
+                "drop it, and do the same again"
+            ) from None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

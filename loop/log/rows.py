@@ -1,14 +1,14 @@
 """Events as rows of the log, and back."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, get_args
 
 from loopwright.calls import Call
 from loopwright.codec import carefully, decode, quickly, revive
 from loopwright.compiled import Write, compiled, fields
-from loopwright.errors import LogError
+from loopwright.errors import LogError, in_words
 from loopwright.events import EVENTS, Event, Intended
 
 
@@ -83,8 +83,23 @@ def _data(event: Event) -> dict[str, Any]:
     return data
 
 
+def read_all(
+    run: str, rows: Iterable[tuple[str, float, str | None, str]], parts: dict[str, str]
+) -> list[Event]:
+    """The events of some rows of a run. Raises `LogError`, also for what damage has made of one."""
+    try:
+        return [read(*row, parts) for row in rows]
+    except LogError:
+        raise
+    except Exception as error:  # JSON that is none, a field that there is not, a text of no kind
+        hint = "`loopwright check` shows what is whole"
+        said = f"an event of run {run} cannot be read: {in_words(error)}; {hint}"
+        raise LogError(said) from error
+
+
 def read(kind: str, time: float, call: str | None, text: str, parts: dict[str, str]) -> Event:
-    """The event of a row; `parts` finds long texts by their digest. Raises `LogError`."""
+    """The event of a row; `parts` finds long texts by their digest. Raises `LogError` for one of an
+    unknown type, and for a damaged one whatever the damage leads to."""
     if kind not in EVENTS:
         raise LogError(f"the log holds an event of the unknown type {kind!r}: upgrade loopwright")
     data = decode(text, parts.__getitem__)

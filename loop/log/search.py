@@ -31,7 +31,8 @@ select n.run, coalesce(d.seq, 0) as done, n.newest from (
   union all
   select run, (select max(seq) from events e where e.run = u.run) from unsummed u
 ) n left join searched d on d.run = n.run
-where n.run > ? and n.newest > done order by n.run limit ?
+where n.run > ? and n.newest > done and exists (select 1 from events e where e.run = n.run)
+order by n.run limit ?
 """
 _SAY = "insert into said select text, run, seq, role from messages where run = ? and seq > ?"
 _DONE = "insert into searched values (?, ?) on conflict do update set seq = excluded.seq"

@@ -56,9 +56,13 @@ _OWN = (
     "select type, time, call, data from events"
     " where run = ? and (seq <= ? or type = 'Started') order by seq"
 )
+_REMOVED = (
+    "select 1 from run_totals as told where run = ?"
+    " and not exists (select 1 from events where run = told.run) limit ?"
+)
 _ANSWER = (
-    "insert into answers (run, call, time, text, by, note) select ?1, ?2, ?3, ?4, ?5, ?6"
-    " where not exists (select 1 from answers where run = ?1 and call = ?2)"
+    "insert into answers (run, call, time, text, by, note) select ?, ?, ?, ?, ?, ?"
+    " where not exists (select 1 from answers where run = ? and call = ?)"
 )
 _PART = "insert into parts values (?, ?) on conflict do nothing"
 
@@ -152,7 +156,7 @@ class Log:
 
     def close(self) -> None:
         """Close the file, and each `db` that nobody holds. Done by itself when it is garbage."""
-        self.connection.close()
+        self._writing.close()
         self._local = threading.local()
 
     # ------------------------------------------------------------------------------- writing
@@ -249,12 +253,14 @@ class Log:
     def _own(self, run: str, lock: AbstractContextManager[object], most: int) -> list[Event]:
         with lock:
             rows = self._rows(_OWN, run, most)
+            removed = not rows and self._rows(_REMOVED, run, 1)
+        if removed:
+            left = "`select * from runs` has what they added up to"
+            raise RunNotFound(f"the events of run {run} were removed from {self.path}: {left}")
         if not rows:
-            raise RunNotFound(
-                f"{self.path} holds no run {run!r}; `select run from runs` lists them"
-            )
-        parts = _Parts(self, lock)
-        return [row.read(kind, at, call, data, parts) for kind, at, call, data in rows]
+            hint = "`select run from runs` lists them"
+            raise RunNotFound(f"{self.path} holds no run {run!r}; {hint}")
+        return row.read_all(run, rows, _Parts(self, lock))
 
     def run(self, run: str, task: Task | None = None, *, at: int | None = None) -> Run:
         """A run as the log has it; with its `task` its output is of the task's type.
@@ -303,6 +309,11 @@ class Log:
         """Whether there is a run of this id."""
         with self._writing.lock:
             return bool(self._rows("select 1 from events where run = ? limit ?", run, 1))
+
+    def removed(self, run: str) -> bool:
+        """Whether `vacuum` has removed the events of a run of this id."""
+        with self._writing.lock:
+            return bool(self._rows(_REMOVED, run, 1))
 
     def _rows(self, query: str, run: str, most: int) -> list[Any]:
         try:
@@ -401,7 +412,7 @@ class Log:
         said = (answer.text, answer.by, answer.note)
         with self._writing as connection, transaction(connection):
             row = (run, asked.id, time.time(), *map(self.redaction.masked, said))
-            if not connection.execute(_ANSWER, row).rowcount:
+            if not connection.execute(_ANSWER, (*row, run, asked.id)).rowcount:
                 raise BadInput(f"run {run} waits for no answer to {asked.id}: it has one by now")
 
     def _asked(self, run: str, question: str) -> Question:

@@ -81,7 +81,7 @@ _LAST = """
 select s.run, coalesce(json_extract(s.data, '$.parent'), ''),
   coalesce(json_extract(s.data, '$.base'), ''), json_extract(s.data, '$.task'),
   (select count(*) from events where run = s.run), last.time,
-  exists (select 1 from run_totals where run = s.run)
+  (? or exists (select 1 from run_totals where run = s.run))
     and (select type = 'Ended' from events where run = s.run and type <> 'Reconciled'
       order by seq desc limit 1)
 from events s join events last on last.run = s.run
@@ -100,8 +100,8 @@ Family = list[Removed]
 
 def _old(log: Log, end: float) -> tuple[list[Family], set[str]]:
     """The families all of whose runs ended before, and the ids of all runs that there are."""
-    with log.writing() as connection:
-        rows = connection.execute(_LAST).fetchall()
+    with log.reading() as connection:
+        rows = connection.execute(_LAST, (log.read_only,)).fetchall()
     head = {run: run for run, *_ in rows}
     for run, *others in ((run, parent, base) for run, parent, base, *_ in rows):
         for other in others:

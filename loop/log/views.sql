@@ -470,7 +470,8 @@ select run, seq, strftime('%Y-%m-%dT%H:%M:%fZ', time, 'unixepoch') as time, call
 from entries;
 
 -- What is used of each ceiling in each of its windows, in its unit (USD, tokens, requests, failures).
--- What it allows is what the run that named it last has said.
+-- What it allows is what the run that named it last has said: null when the events of all these
+-- were removed, and what is used counts as USD then.
 create view ceilings as
 with said as (
   select ceiling as name, (
@@ -483,13 +484,13 @@ with said as (
 ),
 newest as (
   select name, json_extract(data, '$.limit') as allowed,
-    coalesce(json_extract(data, '$.unit'), 'usd') as unit,
-    coalesce(json_extract(data, '$.model'), '*') as model
-  from said where data is not null
+    iif(data is null, null, coalesce(json_extract(data, '$.unit'), 'usd')) as unit,
+    iif(data is null, null, coalesce(json_extract(data, '$.model'), '*')) as model
+  from said
 )
 select ceiling, window, unit, model,
   allowed / scale as allowed, settled / scale as settled, reserved / scale as reserved,
   presumed / scale as presumed, (allowed - settled - reserved - presumed) / scale as remaining
-from (select *, case unit when 'usd' then 1e9 else 1 end as scale from balances
+from (select *, iif(coalesce(unit, 'usd') = 'usd', 1e9, 1) as scale from balances
   join newest on name = ceiling)
 order by ceiling, window;

@@ -18,13 +18,14 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.errors import BadInput
-from loopwright.models import failures, strict, structured
+from loopwright.models import strict, structured
 from loopwright.models.anthropic_reply import Assembly
 from loopwright.models.body import text_of, written
 from loopwright.models.capabilities import capabilities
+from loopwright.models.clients import Clients, made
 from loopwright.models.history import Histories
 from loopwright.models.legal import Wire
-from loopwright.models.sdk import Clients, ask
+from loopwright.models.sdk import ask
 
 
 class Anthropic:
@@ -71,11 +72,7 @@ class Anthropic:
     def _client(self) -> Any:
         import anthropic
 
-        try:
-            return anthropic.AsyncAnthropic(**self._options)
-        except (anthropic.AnthropicError, ValueError, TypeError) as error:
-            said = failures.masked(str(error))
-            raise BadInput(f"the Anthropic client cannot be made: {said}") from error
+        return made(anthropic, "AsyncAnthropic", "Anthropic", self._options, "ANTHROPIC_BASE_URL")
 
 
 # -------------------------------------------------------------------------------- the way there

@@ -89,6 +89,9 @@ class Assembly:
                 self.done = True
             case "error":
                 self._error, self.done = failures.error_in(event) or {}, True
+            case _:
+                self._error = failures.error_in(event)
+                self.done = self._error is not None
 
     def _count(self, counted: Mapping[str, Any] | None) -> None:
         """Counts of a later event are totals; what it leaves out stands as it was."""

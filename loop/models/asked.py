@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from loopwright.calls import Options
+from loopwright.errors import BadInput
 from loopwright.models import strict
 from loopwright.models.prices import vendor
 from loopwright.models.usage import amount
@@ -63,6 +64,8 @@ class Terms:
 def terms(provider: str, options: Options, max_tokens: int) -> Terms:
     """What a call of `max_tokens` to `provider` is asked at, if it is asked with `options`.
 
+    Raises `BadInput` for a number of tokens in the extras that is none.
+
     >>> terms("openai", Options(extra={"openai": {"service_tier": "flex"}}), 100)
     Terms(tier='flex', output=100, input=23, percent=100, long=False, unbounded='')
     """
@@ -114,18 +117,24 @@ def _tier(extra: Mapping[str, Any], tier: str) -> str:
 
 def _output(extra: Mapping[str, Any], max_tokens: int) -> int:
     names = ("max_tokens", "max_output_tokens", "max_completion_tokens")
-    given = [_count(extra.get(name)) for name in names]
-    return max(max_tokens, *given) * max(1, _count(extra.get("n")))
+    given = [_count(extra, name) for name in names]
+    return max(max_tokens, *given) * max(1, _count(extra, "n"))
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _count(extra: Mapping[str, Any], name: str) -> int:
+    value = extra.get(name)
+    if value is None:
+        return 0
+    if type(value) is not int:
+        raise BadInput(f"Options(extra=...): {name}={value!r}: give a whole number")
+    return value
 
 
 def _unbounded(key: str, value: Any) -> str:
     if key == "context_management":
         return key if "compact" in strict.dumps(value) else ""
     if key == "tools":
-        kinds = [tool.get("type") for tool in value if isinstance(tool, Mapping)]
+        listed = value if isinstance(value, list | tuple) else ()
+        kinds = [tool.get("type") for tool in listed if isinstance(tool, Mapping)]
         return next((str(kind) for kind in kinds if kind not in _OWN_TOOLS), "")
     return key if key in _UNBOUNDED and value else ""

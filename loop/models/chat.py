@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from loopwright.calls import (
     Block,
@@ -25,9 +24,10 @@ from loopwright.models import catalogue, failures, strict, structured
 from loopwright.models.body import text_of, written
 from loopwright.models.capabilities import capabilities
 from loopwright.models.chat_reply import BESIDE, CALL, THOUGHT, Assembly
+from loopwright.models.clients import Clients, address, made
 from loopwright.models.history import Histories
 from loopwright.models.legal import SILENT, Wire
-from loopwright.models.sdk import NO_ADMIN, Clients, ask
+from loopwright.models.sdk import NO_ADMIN, ask
 from loopwright.models.servers import SERVERS, Quirks, Server
 
 _TAKEN = frozenset({"anthropic", "openai"})
@@ -105,14 +105,12 @@ class Chat:
     def _client(self) -> Any:
         import openai
 
+        variable = self._known.place if self._known else ""
+        address(self.base_url, variable)
         options = {"api_key": self._secret(), "base_url": self.base_url, **self._options}
         if not _same_origin(self.base_url, SERVERS["openai-chat"].home):
             options["default_headers"] = _own_headers(openai, options)
-        try:
-            return openai.AsyncOpenAI(**options)
-        except (openai.OpenAIError, ValueError, TypeError) as error:
-            said = failures.masked(str(error))
-            raise BadInput(f"the client for {self.name} cannot be made: {said}") from error
+        return made(openai, "AsyncOpenAI", self.name, options, variable)
 
     def _secret(self) -> str:
         if "api_key" in self._options:
@@ -147,7 +145,8 @@ def _bound(name: str, known: Server | None, base_url: str) -> str:
 
 
 def _same_origin(one: str, other: str) -> bool:
-    return urlsplit(one)[:2] == urlsplit(other)[:2]
+    here, there = [(url.scheme, url.netloc) for url in map(address, (one, other))]
+    return here == there
 
 
 def _own_headers(openai: Any, options: Mapping[str, Any]) -> dict[str, Any]:

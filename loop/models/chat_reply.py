@@ -219,10 +219,11 @@ class Assembly:
         Servers leave the index out, or give the same to all calls; but whoever brings a name and
         another id brings another call.
         """
-        id_, index = str(said.get("id") or ""), said.get("index", number)
-        call = self._at.get(index) if index is not None else self._last(name, id_)
+        id_, given = str(said.get("id") or ""), said.get("index", number)
+        index = None if given is None else int(given)  # some write it as a text
+        call = self._last(name, id_) if index is None else self._at.get(index)
         if call is None or (name and id_ and call.id and id_ != call.id):
-            at = max(self._at, default=-1) + 1 if index is None else int(index)
+            at = max(self._at, default=-1) + 1 if index is None else index
             call = _Called(at)
             self._calls.append(call)
             self._at[at] = call
@@ -259,10 +260,12 @@ class Assembly:
         )
 
     def _ordered(self) -> list[_Called]:
-        """The calls by their index. Raises `Malformed` if one of them is missing."""
+        """The calls by their index. Raises `Malformed` if one is missing, or has no name."""
         known = sorted(self._at)
         if known and known[-1] - known[0] >= len(known):
             raise Malformed(f"there are tool calls {known[0]} to {known[-1]}, but not all of them")
+        if not all(call.name for call in self._calls):
+            raise Malformed("there is a tool call without a name")
         return sorted(self._calls, key=lambda call: call.index)
 
     def _why(self, calls: list[_Called]) -> Finish:

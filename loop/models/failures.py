@@ -15,6 +15,9 @@ from loopwright.models.waiting import details, retry_after
 LONGEST = 500
 """Characters of a failure's message: it goes into the log and before people's eyes."""
 
+PIECE = 8
+"""Characters of the beginning or the end of a secret that are not told either."""
+
 _PASSES: frozenset[FailureKind] = frozenset(
     (
         "rate_limited",
@@ -137,9 +140,16 @@ def masked(message: str, secrets: Sequence[str] = ()) -> str:
     """`message` in one line of at most 500 characters, without anything like an API key."""
     text = " ".join(message[: 20 * LONGEST].split())
     for secret in secrets:
-        text = text.replace(secret, "[key]") if len(secret) >= 6 else text
+        text = _without(text, secret) if len(secret) >= 6 else text
     text = _SECRET.sub("[key]", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _without(text: str, secret: str) -> str:
+    """`text` without `secret`, and without what is left of it where it was shortened."""
+    for size in range(len(secret), min(len(secret), PIECE) - 1, -1):
+        text = text.replace(secret[:size], "[key]").replace(secret[-size:], "[key]")
+    return text
 
 
 def cut(usage: Usage | None) -> Failure:
@@ -261,7 +271,7 @@ def error_in(value: Any) -> Mapping[str, Any] | None:
         return {"message": error, "code": value.get("code")}
     if isinstance(error, Mapping) and error:
         return error
-    if value.get("type") == "error" or value.get("object") == "error" or "detail" in value:
+    if value.get("type") == "error" or value.get("object") == "error" or value.get("detail"):
         return value
     return value if "message" in value and ("code" in value or "request_id" in value) else None
 

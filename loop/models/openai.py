@@ -18,13 +18,14 @@ from loopwright.calls import (
     ToolResult,
 )
 from loopwright.errors import BadInput
-from loopwright.models import failures, strict, structured
+from loopwright.models import strict, structured
 from loopwright.models.body import text_of, written
 from loopwright.models.capabilities import capabilities
+from loopwright.models.clients import Clients, made
 from loopwright.models.history import Histories
 from loopwright.models.legal import Wire
 from loopwright.models.openai_reply import Assembly
-from loopwright.models.sdk import Clients, ask
+from loopwright.models.sdk import ask
 
 _SECURITY = {"bearer_auth": True, "admin_api_key_auth": False}
 """Else an administrator's key in OPENAI_ADMIN_KEY would be sent in place of the API key."""
@@ -79,13 +80,12 @@ class OpenAI:
         import openai
 
         try:
-            return openai.AsyncOpenAI(**self._options)
-        except (openai.OpenAIError, ValueError, TypeError) as error:
-            if "credentials" in str(error):
-                said = "there is no key for OpenAI: set the variable OPENAI_API_KEY"
-            else:
-                said = f"the OpenAI client cannot be made: {failures.masked(str(error))}"
-            raise BadInput(said) from error
+            return made(openai, "AsyncOpenAI", "OpenAI", self._options, "OPENAI_BASE_URL")
+        except BadInput as error:
+            if "credentials" not in str(error):
+                raise
+            said = "there is no key for OpenAI: set the variable OPENAI_API_KEY"
+            raise BadInput(said) from None
 
 
 # -------------------------------------------------------------------------------- the way there

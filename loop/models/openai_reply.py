@@ -54,6 +54,7 @@ class Assembly:
         self._model = request.model
         self._tell = request.tell
         self._items: dict[int, Mapping[str, Any]] = {}
+        self._coming: set[int] = set()
         self._response: Mapping[str, Any] = {}
         self._error: Mapping[str, Any] | None = None
 
@@ -84,6 +85,7 @@ class Assembly:
             case "response.output_item.added":
                 self.begun = True
                 self._begin(event["item"])
+                self._coming.add(int(event.get("output_index", 0)))
             case "response.output_item.done":
                 self._items[int(event["output_index"])] = dict(event["item"])
             case "error":
@@ -93,6 +95,9 @@ class Assembly:
             case _ if kind.removeprefix("response.") in _ENDS:
                 self._response, self.done = dict(event["response"]), True
                 self._end(kind)
+            case _:
+                self._error = failures.error_in(event)
+                self.done = self._error is not None
 
     def _begin(self, item: Mapping[str, Any]) -> None:
         if item.get("type") == "function_call":
@@ -117,7 +122,7 @@ class Assembly:
         return self._reply()
 
     def _reply(self) -> Reply:
-        items = self._response.get("output") or [self._items[i] for i in sorted(self._items)]
+        items = self._response.get("output") or self._done()
         blocks = tuple(block for item in items for block in _read(item, self._model))
         return Reply(
             blocks=blocks,
@@ -127,6 +132,13 @@ class Assembly:
             tier=str(self._response.get("service_tier") or ""),
             sent=Sent(repairs=_withheld(self._response)),
         )
+
+    def _done(self) -> list[Mapping[str, Any]]:
+        """The items that came, for an end that holds none. Raises `Malformed` if one is missing;
+        of an answer that was broken off the last one may be."""
+        if self._response.get("status") != "incomplete" and self._coming - self._items.keys():
+            raise Malformed("an item of the answer has begun, but never ended")
+        return [self._items[i] for i in sorted(self._items)]
 
 
 def _withheld(response: Mapping[str, Any]) -> tuple[str, ...]:

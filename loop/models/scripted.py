@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any
 
@@ -33,7 +33,8 @@ class Scripted:
     """
 
     def __init__(self, replies: Script, name: str = "scripted", latency: float = 0.0) -> None:
-        if isinstance(replies, str | Mapping | Reply | Failure | ToolCall):
+        one = isinstance(replies, str | Mapping | Reply | Failure | ToolCall)
+        if one or not (callable(replies) or isinstance(replies, Iterable)):
             raise BadInput("Scripted takes a list of replies or a function: write Scripted([...])")
         self.name = name
         self.requests: list[Request] = []

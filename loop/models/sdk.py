@@ -1,25 +1,23 @@
-"""What all adapters do with their SDK: one client per event loop, one request, one answer.
+"""What all adapters do with the client of their SDK: one request, one answer.
 
 The SDK keeps what it is good at, which is credentials, transport and its environment variables.
 The request is posted as plain JSON, because the typed methods walk the whole history at each call,
 and the answer is read as raw events, because the typed ones take a cut stream for a whole one.
 """
 
-import asyncio
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
 
 import httpx2
 from attrs import evolve
 
 from loopwright.calls import Failure, Reply, Sent, Usage
 from loopwright.deadline import within
-from loopwright.errors import BadInput
 from loopwright.models import failures, strict
+from loopwright.models.clients import contacted, secrets
 from loopwright.models.sse import LARGEST, Events, Malformed, TooLong
 from loopwright.models.switch import ensure_allowed
 
@@ -40,6 +38,15 @@ PACKED_ERROR = 4096
 NO_ADMIN = {"bearer_auth": True, "admin_api_key_auth": False}
 """The option `security` of OpenAI's SDK: else an administrator's key in OPENAI_ADMIN_KEY would be
 sent where there is no API key."""
+
+_BLANKS = 4096
+"""Bytes before the first character that tells what a body is."""
+
+_FIELDS = frozenset({b"d", b"e", b"i", b"r", b":"})
+"""How the lines of an event stream begin."""
+
+_WHOLE = frozenset({b"{", b"[", b"<"})
+"""How objects, lists and pages begin, and no line of an event stream."""
 
 _Read = TypeVar("_Read")
 
@@ -78,96 +85,6 @@ class Assembly(Protocol):
         ...
 
 
-class Clients:
-    """One client of an SDK for each event loop: one that two loops use breaks.
-
-    A client is closed when its event loop shuts down its asynchronous generators, which
-    `asyncio.run` does at its end. `kind` is the name of the class of clients. Raises `BadInput` for
-    a `given` client that is of another one.
-    """
-
-    def __init__(self, kind: str, make: Callable[[], Any], given: Any = None) -> None:
-        self._make = make
-        self._given = given if given is None else _fitting(given, kind)
-        self._spares: list[Any] = []
-        self._open: WeakKeyDictionary[Any, tuple[Any, AsyncGenerator[Any, None]]]
-        self._open = WeakKeyDictionary()
-
-    def first(self) -> Any:
-        """A client that has not been used yet, to look at."""
-        if self._given is not None:
-            return self._given
-        if not self._spares:
-            self._spares.append(self._made())
-        return self._spares[-1]
-
-    async def current(self) -> Any:
-        """The client of the running event loop."""
-        if self._given is not None:
-            return self._given
-        loop = asyncio.get_running_loop()
-        if loop not in self._open:
-            client = self._unused()
-            held = self._held(loop, client)
-            await anext(held)
-            self._open[loop] = client, held
-        return self._open[loop][0]
-
-    def _unused(self) -> Any:
-        try:
-            return self._spares.pop()
-        except IndexError:
-            return self._made()
-
-    def _made(self) -> Any:
-        return _capped(_usable(self._make()))
-
-    async def _held(self, loop: Any, client: Any) -> AsyncGenerator[Any, None]:
-        try:
-            yield client
-        finally:
-            self._open.pop(loop, None)
-            await client.close()
-
-    async def close(self) -> None:
-        """Close the client of the running event loop, if it has one; a given one stays open."""
-        _, held = self._open.get(asyncio.get_running_loop(), (None, None))
-        if held is not None:
-            await held.aclose()
-
-
-def _fitting(client: Any, kind: str) -> Any:
-    """A synchronous client would send the request, and its answer would be lost; those of other
-    clouds rewrite a request that they see before it is written."""
-    if kind in {one.__name__ for one in type(client).__mro__}:
-        return client
-    raise BadInput(f"{type(client).__name__} is not the client that speaks here: give an {kind}")
-
-
-_HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-"""What may stand in a header: visible ASCII, as the transport wants it."""
-
-
-def _usable(client: Any) -> Any:
-    """Raises `BadInput` for what can never be sent, before anything is spent."""
-    url = client.base_url
-    if url.scheme not in ("http", "https") or not url.host:
-        said = failures.masked(str(url))
-        raise BadInput(f"the base_url {said!r} is no address: it begins with http:// or https://")
-    for name in _CREDENTIALS:
-        secret = getattr(client, name, None)
-        if isinstance(secret, str) and secret and not _HEADER.fullmatch(secret):
-            raise BadInput(
-                f"the key for {url.host} cannot be sent: it has a line end, a blank at an end, or "
-                "characters that are not ASCII; take them out"
-            )
-    return client
-
-
-_CREDENTIALS = ("api_key", "auth_token")
-"""Where the clients of the SDKs keep their keys."""
-
-
 class _Beginning(httpx2.AsyncByteStream):
     """The first bytes of a body."""
 
@@ -187,22 +104,31 @@ class _Beginning(httpx2.AsyncByteStream):
         await self._whole.aclose()
 
 
+_ours: ContextVar[bool] = ContextVar("_ours", default=False)
+"""Whether a response is to a request of ours: a client may have an owner, who uses it, too."""
+
+
 async def _cap(response: httpx2.Response) -> None:
-    if response.status_code >= 300:
+    if _ours.get() and response.status_code >= 300:
         packed = "content-encoding" in response.headers
         response.stream = _Beginning(response.stream, PACKED_ERROR if packed else LARGEST_ERROR)
 
 
-def _capped(client: Any) -> Any:
+@contextmanager
+def _capped(client: Any) -> Iterator[None]:
     """Let the SDK, which reads the whole body of an error before it raises, read its beginning.
 
-    The SDKs have no public way to the HTTP client that they made for themselves.
+    The SDKs have no public way to their HTTP client.
     """
     http = getattr(client, "_client", None)
     if http is not None and _cap not in http.event_hooks["response"]:
         hooks = http.event_hooks
         http.event_hooks = {**hooks, "response": [*hooks["response"], _cap]}
-    return client
+    _ours.set(True)
+    try:
+        yield
+    finally:
+        _ours.set(False)
 
 
 async def ask(
@@ -218,10 +144,11 @@ async def ask(
     The answer says what it means that this was sent. `options` are more options of the SDK's
     `post`. Raises `RealCallForbidden`, and lets a cancellation pass; nothing else.
     """
-    ensure_allowed(client.base_url)
+    for host in contacted(client):
+        ensure_allowed(host)
     (body, sent), noted = written, dict[str, Any]()
     try:
-        with within(timeout):
+        with within(timeout), _capped(client):
             result = await _asked(client, path, body, timeout, assembly, options, noted)
     except TimeoutError:
         said = f"no complete answer within {timeout:g} s"
@@ -231,13 +158,9 @@ async def ask(
     if result.sent.repairs:
         sent = evolve(sent, repairs=sent.repairs + result.sent.repairs)
     result = evolve(result, sent=sent, **noted)
-    return _without_keys(client, result) if isinstance(result, Failure) else result
-
-
-def _without_keys(client: Any, failure: Failure) -> Failure:
-    keys = [getattr(client, name, None) for name in _CREDENTIALS]
-    known = [key for key in keys if isinstance(key, str)]
-    return evolve(failure, message=failures.masked(failure.message, known))
+    if isinstance(result, Failure):
+        result = evolve(result, message=failures.masked(result.message, secrets(client)))
+    return result
 
 
 async def _asked(
@@ -266,10 +189,11 @@ async def _asked(
     )
     first = None
     try:
-        if _plain(response.headers):
-            result = _at_once(await _text(response), assembly, response.headers)
+        head, chunks = await _opened(response)
+        if _plain(head, response.headers):
+            result = _at_once(await _text(chunks), assembly, response.headers)
         else:
-            first = await _stream(response, assembly)
+            first = await _stream(chunks, assembly)
             result = _shaped(assembly.answer, response.headers)
     except Exception as error:
         failure = failures.from_exception(error, begun=True)
@@ -312,35 +236,61 @@ def _whole(text: str, assembly: Assembly, headers: Mapping[str, str]) -> Failure
     return None
 
 
-def _plain(headers: Mapping[str, str]) -> bool:
-    """Whether the body says of itself that it is something other than an event stream."""
-    said = headers.get("content-type", "")
-    return any(kind in said for kind in ("json", "html", "xml"))
+async def _opened(response: Any) -> tuple[bytes, AsyncIterator[bytes]]:
+    """How a body begins behind its blanks, and all of it."""
+    rest, head = response.aiter_bytes(), b""
+    async for chunk in rest:
+        head += chunk
+        if head.strip() or len(head) > _BLANKS:
+            break
+    return head.lstrip(), _joined(head, rest)
 
 
-async def _text(response: Any) -> str:
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for chunk in rest:
+        yield chunk
+
+
+def _plain(head: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether a body is something other than an event stream: servers are wrong about its type."""
+    if head[:1] in _FIELDS:
+        return False
+    said = headers.get("content-type", "").lower()
+    return head[:1] in _WHOLE or any(kind in said for kind in ("json", "html", "xml"))
+
+
+async def _text(chunks: AsyncIterator[bytes]) -> str:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in chunks:
         body += chunk
         if len(body) > LARGEST:
             raise TooLong
     return body.decode(errors="replace")
 
 
-async def _stream(response: Any, assembly: Assembly) -> float | None:
+async def _stream(chunks: AsyncIterator[bytes], assembly: Assembly) -> float | None:
     """Feed the assembly; when the first words came, on the clock of `time.perf_counter`."""
-    events, first, chunks = Events(), None, response.aiter_bytes()
+    events, first = Events(), None
     async for chunk in chunks:
-        for event in events.feed(chunk):
-            _shaped(assembly.take, event)
+        _fed(assembly, events.feed(chunk))
         if first is None and assembly.begun:
             first = time.perf_counter()
         if assembly.done:
             await _drained(chunks)
             return first
+    _fed(assembly, events.end())
     if not events.count and not _cut(events):
         raise Malformed(f"the answer is no event stream: {_beginning(events.head)}")
     return first
+
+
+def _fed(assembly: Assembly, events: Iterator[Mapping[str, Any]]) -> None:
+    """Nothing is read behind the last event: the answer is whole, whatever follows."""
+    for event in events:
+        _shaped(assembly.take, event)
+        if assembly.done:
+            return
 
 
 def _beginning(head: bytes) -> str:

@@ -61,6 +61,10 @@ class Events:
                 self.count += 1
                 yield event
 
+    def end(self) -> Iterator[dict[str, Any]]:
+        """The event that a carriage return at the very end completes: nothing follows it."""
+        return self.feed(b"\n") if self._rest and self._rest[-1].endswith(b"\r") else iter(())
+
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._rest.append(chunk)
         waiting = len(self._rest) > 1 and self._rest[-2].endswith(b"\r")

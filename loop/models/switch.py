@@ -1,7 +1,6 @@
 """The process-wide switch that forbids real calls: tests turn it off once, for all providers."""
 
 from ipaddress import ip_address
-from typing import Any
 
 from loopwright.errors import RealCallForbidden
 
@@ -9,7 +8,7 @@ _allowed = True
 
 
 def forbid_real_calls() -> None:
-    """From now on no provider sends anything to a host that is not this machine.
+    """From now on no provider sends anything to a host that is not this machine, or through one.
 
     A call that would is refused with `RealCallForbidden` before it is sent. Holds for the whole
     process, until `allow_real_calls()`. A test suite says it once, in its ``conftest.py``::
@@ -28,16 +27,17 @@ def allow_real_calls() -> None:
     _allowed = True
 
 
-def ensure_allowed(url: Any) -> None:
-    """Raise `RealCallForbidden` if real calls are forbidden and `url` leads off this machine."""
-    if not _allowed and not _loopback(url.host):
+def ensure_allowed(host: str) -> None:
+    """Raise `RealCallForbidden` if real calls are forbidden and `host` is not this machine."""
+    if not _allowed and not loopback(host):
         raise RealCallForbidden(
-            f"a call to {url.host} was about to be made while real calls are forbidden: use "
+            f"a call to {host} was about to be made while real calls are forbidden: use "
             "Scripted or Rehearsal, or say loopwright.models.allow_real_calls()"
         )
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether `host` is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -82,7 +82,8 @@ def export(
 
     A request may take `timeout` seconds (10 is the default of OTEL_EXPORTER_OTLP_TIMEOUT). An
     endpoint that is busy or not there is tried again for `patience` seconds, as it asks for. Raises
-    `ExportFailed` after that, or if it refuses; `BadInput` and `RunNotFound`.
+    `ExportFailed` after that, or if it refuses; `BadInput` and `RunNotFound`; `LogError` for a log
+    that may not be written, in which could not be noted down what was sent.
 
     >>> export("runs.db", "localhost:4318")
     Traceback (most recent call last):
@@ -92,6 +93,8 @@ def export(
     if content not in (False, True, "reasons"):
         raise BadInput(f"content={content!r}: say False, 'reasons' or True")
     source = opened(log)
+    with source.writing():  # what may not note down how far it came would send all each time
+        pass
     with _client(to) as client:
         return _exported(source, _Work(client, to, content, service), run, again)
 

@@ -22,7 +22,7 @@ from loopwright.show.grid import (
     usd,
 )
 from loopwright.show.markup import escaped
-from loopwright.show.overview import By, spend
+from loopwright.show.overview import By, as_said, spend
 
 TOP = 15
 """Runs, checks and failures that are listed: a screen of each; the views have all."""
@@ -59,7 +59,8 @@ class _Asked:
         self.at = datetime.fromtimestamp(seconds(since), UTC).isoformat(timespec="milliseconds")
 
     def all(self, query: str) -> list[dict[str, Any]]:
-        return self.log.asked(query, {"since": self.at[:23] + "Z", "top": TOP})
+        found = self.log.asked(query, {"since": self.at[:23] + "Z", "top": TOP})
+        return [as_said(self.log, row) for row in found]
 
     def one(self, query: str) -> dict[str, Any]:
         return self.all(query)[0]

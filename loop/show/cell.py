@@ -11,12 +11,12 @@ from attrs import define, field
 
 from loopwright.calls import NANO, Delta
 from loopwright.events import Ended, Event, Paused
-from loopwright.log.redaction import Redaction
 from loopwright.run import Run
 from loopwright.show import beside
 from loopwright.show.lines import DECISION, Line, Lines
 from loopwright.show.markup import block, escaped, folded
 from loopwright.show.notebook import html, run_markdown, title
+from loopwright.show.spoken import Spoken
 from loopwright.show.terminal import Progress
 from loopwright.show.text import short, tail
 
@@ -44,7 +44,7 @@ class Shown:
     gathered: Lines
     past: list[Line] = field(factory=list)
     words: str = ""
-    call: str = ""
+    spoken: Spoken = field(factory=Spoken)
     since: float = field(factory=time.monotonic)
 
     @property
@@ -55,13 +55,13 @@ class Shown:
     def happened(self, run: Run, event: Event) -> None:
         """Take the next event of the run."""
         self.run, self.since, self.words = run, time.monotonic(), ""
+        self.spoken.happened(event)
         if done := self.gathered.add(event):
             self.past = [*self.past, done][-LATEST:]
 
     def speaks(self, delta: Delta) -> None:
         """Take the next words of the model."""
-        before = self.words if delta.call == self.call else ""
-        self.call, self.words = delta.call, (before + delta.text)[-2 * WORDS :]
+        self.words = tail(self.spoken.add(delta), WORDS)  # a notebook is a file, too
 
 
 class Cell:
@@ -78,6 +78,7 @@ class Cell:
         self.cell: Any = None
         self.handle: Any = None
         self.timer: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.drawn = 0.0
         self.stale = False
 
@@ -108,8 +109,8 @@ class Cell:
         """Draw in a while, and again as time goes by; without an event loop there is no while."""
         with suppress(RuntimeError):
             loop = asyncio.get_running_loop()
-            if self.timer is None or self.timer.cancelled() or self.timer.when() < loop.time() - 1:
-                self.timer = loop.call_later(PAUSE, self._tick)
+            if self.timer is None or self.loop is not loop or self.timer.when() < loop.time() - 1:
+                self.loop, self.timer = loop, loop.call_later(PAUSE, self._tick)
             return True
         return False
 
@@ -189,8 +190,7 @@ def _going(shown: Shown) -> str:
     head = f'<div class="lw-head">{title(run)}</div>'
     past = "".join(_told(one) for one in shown.past)
     now = f"{line.step}  {line.what} …  {time.monotonic() - shown.since:.0f} s"
-    said = tail(Redaction().masked(shown.words), WORDS)  # a notebook is a file, too
-    words = f'<div class="lw-words lw-soft">{escaped(said)}</div>'
+    words = f'<div class="lw-words lw-soft">{escaped(shown.words)}</div>'
     under_way = folded(now, "", "decision")
     return f"{head}{bars(shown)}{past}{under_way}{words if shown.words else ''}"
 

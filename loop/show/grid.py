@@ -8,7 +8,8 @@ from attrs import frozen
 
 from loopwright.show.drawn import meter
 from loopwright.show.figures import money, span
-from loopwright.show.markup import badge, escaped
+from loopwright.show.markup import SUMMARY, badge, escaped
+from loopwright.show.text import short
 
 Row = Mapping[str, Any]
 
@@ -27,8 +28,8 @@ class Column:
 
 
 def texts(head: str, name: str) -> Column:
-    """A column of texts."""
-    return Column(head, name, numeric=False)
+    """A column of texts, of which a long one is cut."""
+    return Column(head, name, lambda text: escaped(short(str(text or ""), SUMMARY)), numeric=False)
 
 
 def counts(head: str, name: str) -> Column:

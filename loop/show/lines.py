@@ -18,7 +18,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
-from loopwright.codec import canonical, plain
+from loopwright.codec import plain, shown
 from loopwright.events import (
     Decided,
     Event,
@@ -175,7 +175,7 @@ def _note_decided(line: Line, event: Decided) -> None:
 def _circumstances(event: Decided) -> Iterator[str]:
     yield _MOMENTS[event.moment]
     if event.parameters:
-        yield f"{event.policy} with {canonical(plain(event.parameters))}"
+        yield f"{event.policy} with {shown(event.parameters)}"
     if event.others:
         yield f"overruled: {', '.join(event.others)}"
     spent = event.spent
@@ -219,7 +219,7 @@ def named(call: Call) -> str:
         case ModelCall(model=model, purpose=purpose):
             return model if purpose == "answer" else f"{purpose} on {model}"
         case ToolCall(name=name, arguments=arguments):
-            return f"{name}({short(canonical(arguments), 60)})"
+            return f"{name}({short(shown(arguments), 60)})"
         case Question():
             return "a person"
         case Sleep(seconds=seconds):

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from attrs import frozen
 
+from loopwright.codec import decode, encode
 from loopwright.errors import BadInput
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
@@ -137,12 +139,38 @@ def runs(
     }
     if not isinstance(given["task"], str | None):
         raise BadInput(f"task={task!r}: give a Task, its title, or None for all tasks")
-    rows = tuple(RunTotals(*_values(row)) for row in log.asked(_RUNS, given))
+    given["task"] = given["task"] and _in_views(given["task"])
+    rows = tuple(RunTotals(*_values(log, row)) for row in log.asked(_RUNS, given))
     return Report(rows, _counted(rows), plot=_by_time(rows))
 
 
-def _values(row: dict[str, Any]) -> Iterator[Any]:
-    return (bool(value) if name == "verified" else value for name, value in row.items())
+def _values(log: Log, row: dict[str, Any]) -> Iterator[Any]:
+    held = as_said(log, row)
+    return (bool(value) if name == "verified" else value for name, value in held.items())
+
+
+def _in_views(text: str) -> str:
+    """`text` as the views have it: JSON that stands for a text is no more than JSON to them."""
+    stored = encode(text, {})
+    return stored if stored.startswith(_TAGGED) else text
+
+
+def as_said(log: Log, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a view with the texts that are stored in another form: long ones, and with NUL."""
+    return {
+        name: _text(log, value) if isinstance(value, str) and value.startswith(_TAGGED) else value
+        for name, value in row.items()
+    }
+
+
+def _text(log: Log, stored: str) -> Any:
+    with suppress(ValueError, LookupError):  # somebody's own text, which only begins so
+        return decode(stored, lambda part: str(log.asked(_PART, (part,))[0]["text"]))
+    return stored
+
+
+_TAGGED = ('{"$text":"', '{"$part":"')
+_PART = "select text from parts where digest = ?"
 
 
 def _outcome(outcome: str | None) -> str | None:
@@ -226,7 +254,7 @@ def spend(log: Log, by: By = "day", *, since: Since = None) -> Report[SpendTotal
         raise BadInput(f"by={by!r}: say one of {', '.join(get_args(By))}")
     query = _SPEND.format(by=by, order="1" if by == "day" else "cost_nano desc, 1")
     found = log.asked(query, {"since": seconds(since)})
-    rows = tuple(SpendTotals(by, *row.values()) for row in found)
+    rows = tuple(SpendTotals(by, *_values(log, row)) for row in found)
     plot = _costs(rows) if by == "day" and rows else None
     return Report(rows, _summed(rows), plot=plot, bar="cost_usd")
 

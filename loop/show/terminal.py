@@ -1,5 +1,7 @@
 """`Progress`: a run in the terminal, a line a step."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,10 +9,10 @@ from typing import TextIO
 
 from loopwright.calls import NANO, Delta
 from loopwright.events import Ended, Event, Intended, Paused, Resumed
-from loopwright.log.redaction import Redaction
 from loopwright.run import Run
 from loopwright.show.lines import Line, Lines
-from loopwright.show.text import short, tail, visible
+from loopwright.show.spoken import Spoken
+from loopwright.show.text import cut, short, tail, visible
 
 
 class Progress:
@@ -22,8 +24,8 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
         self.gathered: dict[str, Lines] = {}
-        self.speaking: dict[str, str] = {}
-        self.redaction = Redaction()
+        self.speaking: dict[str, Spoken] = {}
+        self.several = False
 
     def __call__(self, run: Run, event: Event | Delta) -> None:
         if isinstance(event, Delta):
@@ -33,53 +35,66 @@ class Progress:
 
     def _speaks(self, run: Run, delta: Delta) -> None:
         """The last words so far, on the line that the step is on."""
-        said = self.speaking.get(delta.call, "") + delta.text
-        self.speaking = {delta.call: said[-200:]}
+        said = self.speaking.setdefault(run.run_id, Spoken()).add(delta)
         gathered = self.gathered.get(run.run_id)
         step = f"{gathered.line.step:>3}  " if gathered else ""
-        self._passing(run, f"{step}{delta.kind}: {visible(tail(self.redaction.masked(said), 60))}")
+        self._write(run, f"{step}{delta.kind}: {visible(tail(said, 60))}", passing=True)
 
     def _happened(self, run: Run, event: Event) -> None:
         before = run.step if isinstance(event, Resumed) else 0
         gathered = self.gathered.setdefault(run.run_id, Lines(before))
+        self.several |= len(self.gathered) > 1
+        if spoken := self.speaking.get(run.run_id):
+            spoken.happened(event)
         if done := gathered.add(event):
             self._print(run, done)
         if isinstance(event, Ended | Paused):
             self._print(run, gathered.line)
             self._end(run)
             del self.gathered[run.run_id]
+            self.speaking.pop(run.run_id, None)
+            self.several &= bool(self.gathered)
         elif isinstance(event, Intended):
-            self._passing(run, f"{gathered.line.step:>3}  {gathered.line.what} …")
+            what = visible(gathered.line.what)
+            self._write(run, f"{gathered.line.step:>3}  {what} …", passing=True)
 
     def _print(self, run: Run, line: Line) -> None:
-        text = "  ".join(part for part in _columns(run, line) if part)
-        self._write(run, f"{_clear(self._out)}{text}\n")
+        self._write(run, "  ".join(part for part in _columns(run, line) if part))
 
     def _end(self, run: Run) -> None:
         verified = ", verified" if run.verified else ""
         why = f": {visible(run.why)}" if run.why else ""
         self._write(
-            run, f"     {run.outcome}{verified}{why}  [{run.cost:.6f} USD, {run.seconds:.1f} s]\n"
+            run, f"     {run.outcome}{verified}{why}  [{run.cost:.6f} USD, {run.seconds:.1f} s]"
         )
 
-    def _passing(self, run: Run, text: str) -> None:
-        if self._out.isatty():
-            self._write(run, f"{_clear(self._out)}{text[:78]}")
+    def _write(self, run: Run, text: str, *, passing: bool = False) -> None:
+        """A line; one in passing is wiped by the next, and shown only where that can be done."""
+        mark = f"{visible(run.run_id[-4:])} " if self.several else ""
+        out: TextIO | None = self.stream or sys.stderr
+        if out is None:  # as under pythonw
+            return
+        with suppress(OSError, ValueError):  # nobody looks any more; the run goes on
+            wiping = out.isatty() and os.environ.get("TERM") != "dumb"
+            line = _sayable(f"{mark}{text}", out)
+            if wiping or not passing:
+                line = cut(line, max(1, _wide(out) - 1)) if passing else f"{line}\n"
+                out.write(f"\r\x1b[K{line}" if wiping else line)
+                out.flush()
 
-    def _write(self, run: Run, text: str) -> None:
-        several = len(self.gathered) > 1 and not text.startswith("\r")
-        mark = f"{run.run_id[-4:]} " if several else ""
-        with suppress(OSError):  # nobody looks any more; the run goes on
-            self._out.write(mark + text)
-            self._out.flush()
 
-    @property
-    def _out(self) -> TextIO:
-        return self.stream or sys.stderr
+def _sayable(text: str, out: TextIO) -> str:
+    """`text` with what the stream has no letter for escaped."""
+    encoding = getattr(out, "encoding", None) or "utf-8"  # a StringIO has none
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _clear(out: TextIO) -> str:
-    return "\r\x1b[K" if out.isatty() else ""
+def _wide(out: TextIO) -> int:
+    """The columns of this very terminal, which need not be that of the standard output."""
+    with suppress(OSError):
+        if columns := os.get_terminal_size(out.fileno()).columns:
+            return columns
+    return shutil.get_terminal_size().columns
 
 
 def _columns(run: Run, line: Line) -> Iterator[str]:

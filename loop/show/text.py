@@ -1,5 +1,7 @@
 """Texts of others, made fit for a terminal: shortened, and without what would steer it."""
 
+import unicodedata
+
 
 def short(text: str, most: int) -> str:
     """The beginning of `text` on one line of at most so many characters."""
@@ -20,3 +22,26 @@ def visible(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of `text` in at most so many columns of a terminal, of which there is one.
+
+    >>> cut("上海的雨", 6), cut("Rain", 4)
+    ('上海…', 'Rain')
+    """
+    if width(text) <= most:
+        return text
+    while width(text) > most - 1:
+        text = text[: min(len(text) - 1, most)]
+    return f"{text}…"
+
+
+def width(text: str) -> int:
+    """How many columns `text` takes in a terminal.
+
+    >>> width("Grüße"), width("上海"), width("e\\u0301")
+    (5, 4, 1)
+    """
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))

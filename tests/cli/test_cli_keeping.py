@@ -2,12 +2,14 @@
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cli.clerk import Typed, data
 
-from loopwright import Log, Loop, Task
+from loopwright import Log, LogError, Loop, Task
+from loopwright.log.redact import redact
 from loopwright.models import Scripted
 
 SECRET = "Ada Lovelace, 12 St James's Square"
@@ -81,6 +83,31 @@ def test_a_text_is_removed_and_never_shown(typed: Typed, log: Log) -> None:
     assert "findings 0" in typed("check").stdout
     assert "holds no text" in typed("redact", "--yes", said="", status=2).stderr
     assert "does not hold this text" in typed("redact", "--yes", said=SECRET, status=3).stderr
+
+
+def test_a_text_that_stands_in_no_event_is_removed(typed: Typed, log: Log, waiting: str) -> None:
+    log.answer(waiting, "approve", note=f"Call {SECRET}.")
+    assert "places 1" in typed("redact", "--dry-run", said=SECRET).stdout
+    assert "places 1" in typed("redact", "--yes", said=SECRET).stdout
+    assert log.asked("select note from answers") == [{"note": "Call [redacted]."}]
+    asked = typed("redact", "--dry-run", said=SECRET, status=3)
+    assert "does not hold this text" in asked.stderr
+
+
+def test_to_do_the_same_again_removes_what_a_reader_kept(typed: Typed, log: Log) -> None:
+    said(log, f"Dear {SECRET}!")
+    files = Path(log.path).parent
+    with closing(sqlite3.connect(log.path)) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from events").fetchone()
+        log.connection.execute("pragma busy_timeout = 50")
+        with pytest.raises(LogError, match="do the same again"):
+            redact(log, SECRET)
+        reader.rollback()
+        assert any(SECRET.encode() in path.read_bytes() for path in files.glob("runs.db*"))
+        words = "does not hold this text, and was written anew"
+        assert words in typed("redact", "--yes", said=SECRET, status=3).stderr
+        assert not any(SECRET.encode() in path.read_bytes() for path in files.glob("runs.db*"))
 
 
 @pytest.mark.parametrize("words", ["runs", "show last", "board --save x.html", "tail", "pending"])

@@ -109,6 +109,19 @@ def test_by_default_the_user_says_so(typed: Typed, log: Log, waiting: str) -> No
     assert data(typed("deny", waiting, question, "--json"))["by"] == getpass.getuser()
 
 
+def test_who_has_no_name_says_one(
+    typed: Typed, log: Log, waiting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, whose user is but a number."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    question = log.questions(waiting)[0].id
+    for words in (("approve", waiting, question), ("cancel", waiting, "--yes")):
+        assert "say --by NAME" in typed(*words, status=2).stderr
+    assert typed("approve", waiting, question, "--by", "Ada").exit_code == 0
+
+
 def test_a_question_in_words(typed: Typed, log: Log) -> None:
     def asks(request: Request) -> object:
         first = len(request.messages) == 1

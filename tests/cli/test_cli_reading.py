@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from loopwright.cli.group import COMMANDS
 from loopwright.cli.options import named
 from loopwright.models import Scripted, set_price
 from loopwright.policies import Retry
+from loopwright.show.text import visible
 from loopwright.tools import tool
 
 
@@ -65,6 +68,29 @@ def test_what_was_spent(typed: Typed, log: Log) -> None:
     assert typed("spend", "--by", "colour", status=2).stdout == ""
 
 
+def test_a_title_that_is_stored_in_another_form_is_shown_as_it_is(typed: Typed, log: Log) -> None:
+    for name in ("NUL \0 title", "W" * 3_000):
+        Loop(Scripted(["Hi."]), log=log).run_now(Task("x", name=name))
+        shown = visible(name)
+        assert f"  {shown}  " in typed("runs").stdout
+        assert f"{shown}  " in typed("spend", "--by", "task").stdout
+        assert [run.task for run in log.runs(task=name)] == [name]
+    assert data(typed("runs", "--task", name, "--json"))["rows"][0]["task"] == name
+
+
+def test_what_is_no_utf_8_is_refused(typed: Typed, done: str) -> None:
+    for words in (("show", "\udcff\udcfez"), ("runs", "--task", "Gr\udcc3\udcb6\udcdfe")):
+        assert "is no UTF-8: write it so" in typed(*words, status=2).stderr
+
+
+def test_nobody_has_to_be_there_to_read_it(done: str, tmp_path: Path) -> None:
+    for command in ("runs", "show last", "show last --text", "search Ada", "approve last"):
+        said = f"{sys.executable} -m loopwright {command} <&- >&-"
+        ended = subprocess.run(said, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert "Traceback" not in ended.stderr
+        assert ended.returncode == (3 if "approve" in command else 0), ended.stderr
+
+
 # ------------------------------------------------------------------------------------------- show
 
 
@@ -74,6 +100,12 @@ def test_a_run_step_by_step(typed: Typed, log: Log) -> None:
     assert shown.startswith("greet: accepted (verified)\n")
     for said in (run.run_id, "problem: Too long.", "Retry: TryAgain", "   2  scripted", "Hi Ada."):
         assert said in shown
+
+
+def test_a_run_is_saved_and_given_as_data(typed: Typed, done: str) -> None:
+    assert data(typed("show", "last", "--json", "--save", "run.html"))["run"] == done
+    assert Path("run.html").read_text().startswith("<!doctype html>")
+    assert typed("show", "last", "--json", "--save", "-").stdout == Path("run.html").read_text()
 
 
 def test_a_run_as_data(typed: Typed, log: Log) -> None:

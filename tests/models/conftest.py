@@ -60,15 +60,17 @@ class Server:
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.seen: list[httpx2.Request] = []
 
-    def provider(self, wire: str) -> Any:
-        from loopwright.models import provider
+    def provider(self, wire: str, **options: Any) -> Any:
+        from loopwright.models import Chat, provider
 
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
-        kind = type(provider(wire))
-        return kind(api_key="k-123456", base_url="http://127.0.0.1:9", http_client=http)
+        given = {"api_key": "k-123456", "base_url": "http://127.0.0.1:9", "http_client": http}
+        if wire == "chat":
+            return Chat("mine", **{**given, **options})
+        return type(provider(wire))(**{**given, **options})
 
-    def reply(self, wire: str, request: Request | None = None) -> Reply | Failure:
-        return asyncio.run(self.provider(wire).reply(request or _request()))
+    def reply(self, wire: str, request: Request | None = None, **options: Any) -> Reply | Failure:
+        return asyncio.run(self.provider(wire, **options).reply(request or _request()))
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         self.seen.append(request)

@@ -9,6 +9,7 @@ from models.cassettes import FOLDER
 from models.recordings import CASES, UNCOUNTED, buckets, counted
 
 from loopwright.calls import (
+    Media,
     Message,
     ModelCall,
     Opaque,
@@ -22,7 +23,7 @@ from loopwright.calls import (
 from loopwright.events import Event, Intended, Resumed, Returned, Setting, Started
 from loopwright.fold import fold, folded
 from loopwright.models import strict
-from loopwright.run import Run, weight
+from loopwright.run import CONTEXT, Run, weight
 from loopwright.task import Task
 from loopwright.tools import Tool, tool
 
@@ -127,6 +128,18 @@ def test_the_documented_count_of_a_request_with_one_tool():
 )
 def test_a_block_weighs_at_least_its_bytes_on_the_wire(block, wire):
     assert weight(Message("assistant", [block])) >= len(strict.dumps(wire).encode())
+
+
+@pytest.mark.parametrize("seen", [{"url": "https://example.org/a.pdf"}, {"data": "A" * 300_000}])
+def test_documents_are_at_most_as_much_as_goes_into_the_model(seen):
+    media = (Media("application/pdf", **seen),) * 3
+
+    def bound(model: str) -> int:
+        run = folded([Started(0.0, "r", "t", "Hello", Setting(model), media=media)], Task("x"))
+        return run.bound(_due(run))
+
+    assert bound("anthropic:claude-haiku-4-5") == 200_000
+    assert bound("nobody:knows") > 3 * CONTEXT
 
 
 def test_a_resumed_run_counts_what_its_changed_task_adds():

@@ -155,6 +155,18 @@ def test_what_the_extras_ask_for_is_in_the_quote():
     assert asked(OPUS, system="words" * 100) >= quote(OPUS, 1500, 100).high
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_output_tokens", "n"])
+@pytest.mark.parametrize("odd", [64000.0, "64000", True])
+def test_extras_that_do_not_say_how_much_comes_out_have_no_quote(name, odd):
+    with pytest.raises(BadInput, match=rf"{name}={odd!r}: give a whole number"):
+        _asked(OPUS, extra={"anthropic": {name: odd}})
+
+
+@pytest.mark.parametrize("tools", [None, 5, "words"])
+def test_extras_without_tools_are_none(tools):
+    assert _asked(OPUS, extra={"anthropic": {"tools": tools}}) > 0
+
+
 def test_speed_has_its_price_or_no_quote():
     """The first tables of genai-prices 0.2 lack it."""
     fast = {"anthropic": {"speed": "fast"}}

@@ -219,6 +219,7 @@ def test_usage_that_is_missing_is_unknown(counted):
             piece(1, "b", "g"),
         ],
         [piece(0, "a", "f"), piece(0, "z", None, '{"x":1}'), piece(1, "b", "g")],
+        [piece("0", "a", "f"), piece("0", None, None, '{"x":1}'), piece("1", "b", "g")],
     ],
     ids=[
         "as it should be",
@@ -230,6 +231,7 @@ def test_usage_that_is_missing_is_unknown(counted):
         "counted from one",
         "names repeated",
         "a new id for each piece",
+        "the index as a text",
     ],
 )
 def test_calls_are_told_apart(events):
@@ -247,6 +249,11 @@ def test_ids_that_are_missing_or_there_twice_do_not_lose_a_call():
 def test_a_call_that_is_missing_makes_the_answer_malformed():
     with pytest.raises(Malformed, match="tool calls 0 to 2, but not all of them"):
         read(piece(0, "a", "f"), piece(2, "b", "g"), delta("tool_calls"))
+
+
+def test_arguments_without_a_name_make_the_answer_malformed():
+    with pytest.raises(Malformed, match="a tool call without a name"):
+        read(piece(0, "a", "f"), piece(1, None, None, '{"x":1}'), delta("tool_calls"))
 
 
 @pytest.mark.parametrize("nothing", ["", None, {}, "null", "{}"])
@@ -346,6 +353,12 @@ def test_a_refusal():
 def test_an_error_in_the_middle(event, kind):
     failure = read(delta(content="Hi"), {"choices": [], "usage": COUNTED}, event, END)
     assert (failure.kind, failure.status, failure.usage.tokens) == (kind, 200, 15)
+
+
+def test_an_error_that_is_null_is_none():
+    assert (
+        read(delta(content="Hi"), {"detail": None, "error": None}, delta("stop"), END).text == "Hi"
+    )
 
 
 # ------------------------------------------------------------------------------ what is kept

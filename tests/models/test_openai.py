@@ -180,6 +180,21 @@ def test_an_end_without_items_takes_those_that_came(server):
     assert server(items + without).reply("openai").text == "Hi"
 
 
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_a_call_that_has_begun_and_never_ended_is_not_lost(server, status):
+    begun = [
+        sse({"type": "response.output_item.added", "output_index": i, "item": CALL}) for i in (0, 1)
+    ]
+    done = sse({"type": "response.output_item.done", "output_index": 1, "item": CALL})
+    details = {"reason": "max_output_tokens"}
+    answer = server(*begun, done, stream(status=status, incomplete_details=details)).reply("openai")
+    if status == "completed":
+        assert answer.kind == "malformed"
+        assert "an item of the answer has begun, but never ended" in answer.message
+    else:
+        assert answer.finish == "length"
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "finish"),
     [
@@ -215,6 +230,13 @@ def test_an_error_event_is_a_failure(server):
     assert server(sse(event)).reply("openai").kind == "server_error"
     wrapped = {"type": "error", "error": {"code": "context_length_exceeded", "message": ""}}
     assert server(sse(wrapped)).reply("openai").kind == "context_too_long"
+
+
+def test_an_error_without_a_type_is_a_failure(server, wire):
+    error = {"code": "context_length_exceeded", "message": "too long"}
+    failure = server(sse({"error": error})).reply(wire)
+    assert (failure.kind, failure.may_resend) == ("context_too_long", False)
+    assert "too long" in failure.message
 
 
 def test_a_completed_event_that_says_failed_is_a_failure(server):

@@ -1,6 +1,8 @@
 """Checks without a model: `Cites`, `Matches`, `MaxWords`, `NoPlaceholders`."""
 
+import json
 from dataclasses import dataclass
+from enum import Enum, Flag
 from typing import Any, NamedTuple
 
 import pytest
@@ -36,6 +38,20 @@ class Pair(NamedTuple):
     n: int
 
 
+class Tone(Enum):
+    warm = "warm"
+
+
+class Sign(Flag):
+    seal = 1
+
+
+@frozen
+class Toned:
+    body: str
+    tone: Tone
+
+
 CARD = Card("Hi", Letter("Dear Ada", ["How are you?", "Bye"]))
 
 
@@ -49,6 +65,9 @@ CARD = Card("Hi", Letter("Dear Ada", ["How are you?", "Bye"]))
         ({"a": 1, "b": ["x", None]}, "b", "x"),
         (Pair("Hi", 1), "head", "Hi"),
         (17, "", ""),
+        (Toned("Hi", Tone.warm), "", "Hi\nwarm"),
+        (Toned("Hi", Tone.warm), "tone", "warm"),
+        ([Sign.seal, "Hi"], "", "Hi"),
     ],
 )
 def test_the_texts_of_an_answer(answer: Any, field: str, text: str) -> None:
@@ -74,6 +93,7 @@ def test_words_are_counted(words: list[str], most: int) -> None:
         (Matches(r"^\d+$"), "42", None),
         (Matches(r"^\d+$"), "so 42", "The answer has to fit the pattern ^\\d+$"),
         (Matches("Ada", "head", why="Name her."), CARD, "Name her."),
+        (Matches("Ada", "head", why=" "), CARD, "The field 'head' has to fit the pattern Ada"),
         (Matches("Ada", "letter"), CARD, None),
         (Matches("^Bye$"), CARD, None),
         (MaxWords(1, "head"), CARD, None),
@@ -110,6 +130,20 @@ def test_placeholders_of_ones_own() -> None:
     assert NoPlaceholders([r"@@\w+@@"])("Dear @@WHO@@") == "Fill in what is left open: @@WHO@@"
 
 
+@pytest.mark.parametrize(
+    ("more", "text", "found"),
+    [
+        (("(?i)blank",), "Fill the BLANK", "BLANK"),
+        (("(foo)", r"([0-9])\1{3}"), "code 7777", "7777"),
+        (("(?P<a>x)y", "(?P<a>z)y"), "TODO zy", "TODO, zy"),
+    ],
+)
+def test_each_placeholder_is_looked_for_by_itself(
+    more: tuple[str, ...], text: str, found: str
+) -> None:
+    assert NoPlaceholders(more)(text) == f"Fill in what is left open: {found}"
+
+
 def run_that_read(prompt: str, *results: ToolResult) -> Run:
     messages = [
         Message("user", [Text(prompt)]),
@@ -123,6 +157,8 @@ SOURCE = run_that_read(
     "Read https://a.example/1",
     ToolResult("1", "In the beginning\n  there was a loop, and nothing else."),
     ToolResult("2", "https://broken.example", error=True),
+    ToolResult("3", "https://a.example/docs/10, https://a.example/docs/11#top"),
+    ToolResult("4", "2,https://a.example/2,Two\n3,https://b.example/,Three"),
 )
 
 CITED: dict[str, tuple[Cites, str, str | None]] = {
@@ -146,6 +182,16 @@ CITED: dict[str, tuple[Cites, str, str | None]] = {
     ),
     "none": (Cites(), "So it is.", "Cite your sources word for word: at least 1, here are 0."),
     "none is needed": (Cites(0), "So it is.", None),
+    "an address in backticks": (Cites(), "See `https://a.example/1`.", None),
+    "an address in bold": (Cites(), "See **https://a.example/1**.", None),
+    "an address with a slash at its end": (Cites(), "See https://a.example/1/.", None),
+    "the beginning of an address": (
+        Cites(),
+        "See https://a.example/docs/1.",
+        "These citations stand in no source that you were given: https://a.example/docs/1",
+    ),
+    "an address without its fragment": (Cites(), "See https://a.example/docs/11.", None),
+    "an address among others": (Cites(), "See https://a.example/2, and https://b.example.", None),
     "of ones own": (Cites(pattern=r"\[(.+?)\]"), "It is so [there was a loop].", None),
 }
 
@@ -154,6 +200,27 @@ CITED: dict[str, tuple[Cites, str, str | None]] = {
 def test_citations(case: str) -> None:
     check, answer, problem = CITED[case]
     assert check(answer, SOURCE) == problem
+
+
+TEXT = 'The bridge\nwill be closed in March, and "nobody" was asked.'
+
+
+@pytest.mark.parametrize(
+    "content", [TEXT, json.dumps(TEXT), json.dumps({"outcome": "accepted", "output": [TEXT]})]
+)
+@pytest.mark.parametrize(
+    "quoted", ["The bridge will be closed", 'in March, and "nobody" was asked']
+)
+def test_what_stands_in_json_is_read_without_its_escapes(content: str, quoted: str) -> None:
+    run = run_that_read("Read.", ToolResult("1", content))
+    assert Cites()(f"It says “{quoted}”.", run) is None
+    assert Cites()(f"It says “{quoted} twice”.", run)
+
+
+def test_json_that_is_nested_too_deeply_is_read_as_it_is() -> None:
+    content = "[" * 900 + '"so it has always been said"' + "]" * 900
+    run = run_that_read("Read.", ToolResult("1", content))
+    assert Cites()("It says “so it has always been said”.", run) is None
 
 
 @given(st.integers(0, 20), st.integers(20, 40))

@@ -42,6 +42,11 @@ TABLE: dict[str, tuple[Judge, tuple[Reply | Failure, ...], str | None]] = {
         (reply(verdict="reject"),),
         "It does not fit the rubric: Warm.",
     ),
+    "reject without words": (
+        PLAIN,
+        (reply(reason=" ", verdict="reject"),),
+        "It does not fit the rubric: Warm.",
+    ),
     "undecided": (PLAIN, (reply(verdict="undecided"),), None),
     "a verdict that is none": (PLAIN, (reply(verdict=["accept"]),), None),
     "no verdict": (PLAIN, (Reply((Text("I like it."),)),), None),

@@ -110,6 +110,18 @@ def test_a_model_that_listens_goes_on() -> None:
     assert (run.output, run.spent.tool_calls) == ("I give up.", 3)
 
 
+def test_what_polls_on_purpose_is_exempted() -> None:
+    @tool(effect="read")
+    def job_status() -> str:
+        """Look."""
+        return "running"
+
+    exempted = NoProgress().when(lambda run: getattr(run.call, "name", "") != "job_status")
+    model = Scripted([*(ToolCall("1", "job_status") for _ in range(5)), "It still runs."])
+    run = Loop(model, policies=[exempted]).run_now(Task("Wait.", tools=[job_status]))
+    assert (run.output, run.spent.tool_calls) == ("It still runs.", 5)
+
+
 @pytest.mark.parametrize("times", [1, 2.5, "three"])
 def test_what_cannot_be(times: Any) -> None:
     with pytest.raises(BadInput, match="whole number of at least 2"):

@@ -58,7 +58,12 @@ def test_every_text_of_a_conversation_is_masked_and_all_else_stays() -> None:
 TABLE: dict[str, tuple[Any, dict[str, Any] | None]] = {
     "nothing to mask": ({"to": "Ada", "n": 1}, None),
     "deep inside": ({"a": {"b": ["Acme", None]}}, {"a": {"b": ["[redacted]", None]}}),
-    "a key is no text": ({"Acme": 1}, None),
+    "the name of a parameter is the tool's": ({"Acme": 1}, None),
+    "a key": ({"a": {"Acme": 1, "to": 2}}, {"a": {"[redacted]": 1, "to": 2}}),
+    "two keys stay two": (
+        {"a": {"a@b.c": 1, "[redacted]": 2, "Acme": 3}},
+        {"a": {"[redacted]": 1, "[redacted] 2": 2, "[redacted] 3": 3}},
+    ),
 }
 
 
@@ -72,6 +77,23 @@ def test_the_arguments_of_a_tool(case: str) -> None:
     else:
         assert decision == Amend(evolve(call, arguments=expected), "what must not leave is masked")
     assert Redact("Acme", models_only=True).decide(before(call)) is None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "text", "masked"),
+    [
+        ((r"(Mr|Ms) \w+", r"([0-9])\1{3}"), "Ms Lee, code 7777", "[redacted], code [redacted]"),
+        ((EMAIL, "(?i)acme"), "Tell ACME", "Tell [redacted]"),
+        ((r"(?P<a>x)y", r"(?P<a>z)y"), "code zy", "code [redacted]"),
+        ((r"\b\d{4}\b", IBAN), "to DE89 3704 0044 0532 0130 00.", "to [redacted]."),
+        (("xy", "x"), "xyx", "[redacted][redacted]"),
+    ],
+)
+def test_each_pattern_is_tried_by_itself(patterns: tuple[str, ...], text: str, masked: str) -> None:
+    model = Scripted(["Done."])
+    run = Loop(model, policies=[Redact(*patterns)]).run_now(Task("{it}"), it=text)
+    assert run.output == "Done."
+    assert model.requests[0].messages[0].text == masked
 
 
 def test_it_speaks_only_before_calls_to_models_and_tools() -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from moments import CALL, JUDGING, answered, before, failed
 
 from loopwright import BadInput, Log, Loop, Outcome, Run, Task
-from loopwright.calls import Failure, ModelCall, Reply, Text
+from loopwright.calls import Failure, ModelCall, Reply, Text, ToolCall, ToolResult
 from loopwright.decisions import Amend, Decision, Refuse, Switch
 from loopwright.events import Intended, Spent
 from loopwright.models import Rehearsal, Scripted
-from loopwright.policies import Escalate, Retry, Route
+from loopwright.policies import Escalate, Fallback, Retry, Route
 from loopwright.policies.route import PURPOSE, Learned
+from loopwright.policy import Policy
+from loopwright.tools import delegate
 
 
 def by_length(run: Run) -> str | None:
@@ -172,6 +174,41 @@ def test_a_classifier_is_tried_again() -> None:
     assert loop_of([BUSY, "hard"], Retry(backoff=0)).run_now(Task("Do it.")).output == "large"
 
 
+def test_the_reason_names_the_classifier_that_spoke() -> None:
+    """Its failures, and who took its place, stand in the decisions before."""
+    large = Scripted(["large"], name="large")
+    spare = Scripted(["hard"], name="spare")
+    tiny = Scripted([BUSY, BUSY], name="tiny")
+    route = Route.classified("tiny:tiny", {"simple": "small:small", "hard": "large:large"})
+    ladder = [route, Retry(times=1, backoff=0), Fallback("spare:spare")]
+    loop = Loop(Scripted(["small"], name="small"), providers=[large, spare, tiny], policies=ladder)
+    said = [decided.decision.why for decided in loop.run_now(Task("Do it.")).decisions]
+    assert "large:large first: spare:spare says 'hard'" in said
+
+
+KNOWS_THE_TIER = Route(lambda run: "large:large" if run.inputs["tier"] else None, "large:large")
+BY_KIND = Route.classified("tiny:tiny", {"simple": "small:small", "hard": "large:large"})
+
+
+@pytest.mark.parametrize(
+    ("route", "classified"),
+    [(KNOWS_THE_TIER, 0), (KNOWS_THE_TIER.when(lambda run: True), 0), (BY_KIND, 1)],
+)
+def test_it_is_about_that_run_alone_and_not_about_its_delegates(
+    route: Policy, classified: int
+) -> None:
+    tiny, poet = Scripted(lambda request: "hard", name="tiny"), Scripted(["Oh!"], name="poet")
+    agent = delegate(Task("Write about {topic}."), Loop(poet, providers=[tiny]), usd=0, name="poet")
+    large = Scripted([ToolCall("1", "poet", {"topic": "rain"}), "Done."], name="large")
+    small = Scripted(["small"], name="small")
+    loop = Loop(small, providers=[large, tiny], policies=[route])
+    run = loop.run_now(Task("A poem. {tier}", tools=[agent]), tier="gold")
+    (result,) = run.messages[2].blocks
+    assert isinstance(result, ToolResult)
+    assert result.content == '{"outcome": "accepted", "output": "Oh!"}'
+    assert (run.model, len(tiny.requests)) == ("large:large", classified)
+
+
 def test_a_classifier_that_is_refused_does_without() -> None:
     def refuses(run: Run) -> Decision | None:
         tiny = isinstance(run.call, ModelCall) and run.call.model == "tiny:tiny"
@@ -189,6 +226,8 @@ def test_a_classifier_that_is_refused_does_without() -> None:
         (lambda: Route.classified("tiny", {"a": "a:b", "b": "b:c"}), "name a model as"),
         (lambda: Route.classified("c:tiny", {"hard": "a:b"}), "needs two kinds or more"),
         (lambda: Route.learned(None, Task("x"), ["a:b"], least=0), "least of at least 1"),  # type: ignore[arg-type]
+        (lambda: Route.learned(None, Task("x"), ["a:b"], share="x"), "give a share from 0 to 1"),  # type: ignore[arg-type]
+        (lambda: Route.learned(None, Task("x"), ["a:b"], least="x"), "give a share from 0 to 1"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be(wrong: Callable[[], Any], message: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from show.staged import ATTACKS, evil_run
 from show.test_page import Parsed
 
-from loopwright import BadInput, Log
+from loopwright import BadInput, Log, Loop, Task
+from loopwright.models import Scripted
 from loopwright.show.board import board
 from loopwright.show.figures import money
 
@@ -86,6 +87,17 @@ def test_a_copied_command_is_one_command_about_one_run(log: Log, run: str) -> No
     assert (words[2] == "--") == run.startswith("-")
     done = subprocess.run(["sh", "-c", f"echo {unescape(copied)}"], capture_output=True, text=True)
     assert done.stdout.split() == " ".join(words).split()
+
+
+def test_titles_are_shown_as_they_are_and_shortened(log: Log) -> None:
+    for name in ("NUL \0 title", '{"$text":1}', "W" * 3_000):
+        Loop(Scripted(["x"]), log=log).run_now(Task("x", name=name))
+    document = board(log)
+    for title in ("Spend by task", "Prompt versions"):
+        there = {unescape(row[0]) for row in cells(document, title)}
+        assert there == {"NUL \\x00 title", '{"$text":1}', "W" * 239 + "…"}
+    runs = {unescape(row[1]) for row in cells(document, "Slowest runs")}
+    assert runs == {"NUL \\x00 title", '{"$text":1}', "W" * 239 + "…"}
 
 
 def test_an_empty_log_has_a_board(log: Log) -> None:

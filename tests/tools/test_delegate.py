@@ -14,7 +14,7 @@ from loopwright.calls import Reply, Request, Text, ToolCall, Usage
 from loopwright.decisions import Switch
 from loopwright.events import Returned
 from loopwright.models import Scripted, set_price
-from loopwright.policies import Approve, Pace, Permit, Redact, Retry
+from loopwright.policies import Approve, CacheReplies, Pace, Permit, Redact, Retry
 from loopwright.tools import tool
 from loopwright.tools.delegate import Delegate, delegate
 
@@ -380,6 +380,38 @@ def test_an_undoing_of_a_grandchild_that_is_in_doubt_is_asked_about(log: Log) ->
     loop.answer(log.ids()[2], "did not happen", by="Ada")
     run = loop.resume_now(run.run_id, task)
     assert (run.outcome, shelf.taken) == (Outcome.rejected, ["a", "b"])
+
+
+def test_a_child_keeps_its_own_log_where_the_calling_run_has_none(log: Log) -> None:
+    """What needs one, such as a ceiling that runs share, holds there."""
+    options: dict[str, Any] = {
+        "log": log,
+        "policies": [Budget(usd="0.6", per="month", name="poems")],
+        "ports": [CacheReplies(seconds=60)],
+    }
+    agent = poet(paid([said("Oh!", 250)] * 3), "0.5", **options)
+    task = Task("A poem about {topic}.", tools=[agent])
+    runs = [
+        Loop(boss("Done.", topic=topic)).run_now(task, topic=topic)
+        for topic in ("rain", "rain", "snow", "hail")
+    ]
+    children = [log.run(run_id) for run_id in log.ids()]
+    assert [child.parent for child in children] == [run.run_id for run in runs]
+    assert [child.outcome for child in children[:3]] == [Outcome.accepted] * 3
+    assert "the ceiling 'poems' of 0.600000 USD a month" in children[3].why
+    (row,) = log.db.query("select settled from ceilings")
+    assert row["settled"] == 0.5
+
+
+def test_two_ceilings_of_one_name_are_refused_before_anything_is_spent(log: Log) -> None:
+    poems, more = (Budget(usd=usd, name="poems") for usd in (1, 2))
+    agent = poet(paid([]), "0.5", log=log, policies=[poems])
+    middle = delegate(Task("Poem: {topic}.", tools=[agent]), Loop(boss()), usd=1, name="middle")
+    model = boss("Done.")
+    for tool_ in (agent, middle):
+        with pytest.raises(BadInput, match="two ceilings have the name 'poems'"):
+            Loop(model, policies=[more], log=log).run_now(Task("A poem.", tools=[tool_]))
+    assert model.requests == []
 
 
 def test_without_a_log_it_is_said_that_nothing_was_undone() -> None:

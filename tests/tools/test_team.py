@@ -202,11 +202,27 @@ def test_a_team_stands_under_policies_like_any_loop(log: Log) -> None:
     [
         ({"planner": ["nobody"]}, "the edges name 'nobody', which is no agent of the team"),
         ({}, "a team needs edges"),
+        (["planner"], r"edges: give lists of names by name, such as {'planner': \['done'\]}"),
+        ({"planner": "done"}, "edges: give lists of names by name"),
+        ({"planner": [7]}, "edges: give lists of names by name"),
     ],
 )
-def test_edges_that_lead_nowhere(edges: dict[str, list[str]], said: str) -> None:
+def test_edges_that_lead_nowhere(edges: Any, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         Team([agent(name) for name in EDGES], edges)
+
+
+@pytest.mark.parametrize("rounds", [0, "3", 2.5])
+def test_rounds_that_cannot_be(rounds: Any) -> None:
+    with pytest.raises(BadInput, match=r"rounds=.*: give a whole number of at least 1"):
+        Team([agent(name) for name in EDGES], EDGES, rounds)
+
+
+def test_two_agents_of_one_name() -> None:
+    with pytest.raises(BadInput, match="two agents are called 'planner': give one of them"):
+        Team([agent("planner"), agent("planner")], {"planner": ["done"]})
+    planner = agent("planner")
+    assert len(Team([planner, planner], {"planner": ["done"]}).agents) == 1
 
 
 def test_agents_that_cannot_be_in_a_team() -> None:
