@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -252,7 +253,7 @@ def nobody() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_log_in_a_folder_that_may_only_be_read() -> None:
+def test_a_log_in_a_folder_that_may_only_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a backup: nothing can be put beside the file."""
     with TemporaryDirectory() as folder, TemporaryDirectory() as backups:
         path = Path(backups) / "runs.db"
@@ -262,6 +263,7 @@ def test_a_log_in_a_folder_that_may_only_be_read() -> None:
         os.chmod(folder, 0o777)
         path.chmod(0o444)
         os.chmod(backups, 0o555)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
         with nobody():
             assert len(merge(log, path)) == 1
         os.chmod(backups, 0o755)
