@@ -317,15 +317,25 @@ def defaults(policies: Sequence[Policy]) -> Budget:
 
     Raises `BadInput` for one with `when` that has no effect beside it.
     """
+    default = filling(policies)
+    check_when(policies, default)
+    return default
+
+
+def filling(policies: Iterable[Policy]) -> Budget:
+    """The same before all is known: the limits of a task may lift what they let stand."""
     budgets = _budgets(policies)
     own = [budget for budget in budgets if not budget.shared]
     silent = {n: d for n, d in DEFAULTS.items() if all(getattr(b, n) is None for b in own)}
     said = {budget.unpriced for budget in budgets}
     allowed = "allow" in said and "refuse" not in said
-    default = Budget(**silent, unpriced="allow" if allowed else "refuse")
+    return Budget(**silent, unpriced="allow" if allowed else "refuse")
+
+
+def check_when(policies: Iterable[Policy], default: Budget) -> None:
+    """Raise `BadInput` for a budget with `when` that has no effect beside the `default`."""
     for policy in policies:
         _check_when(policy, policy, default)
-    return default
 
 
 def _check_when(policy: Policy, inner: Policy, default: Budget) -> None:

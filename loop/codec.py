@@ -23,6 +23,7 @@ import attrs
 
 from loopwright.compiled import BIG, Write, fields, text
 from loopwright.errors import BadInput
+from loopwright.legible import legible
 from loopwright.written import writer
 
 Plain = Any
@@ -99,9 +100,7 @@ def shown(data: Any) -> str:
         text = _legible(_sorted(plain(data)))
     except ValueError:  # of a number with more digits than Python writes
         return canonical(data)
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escaped(char)[1:-1] for char in text)
+    return legible(text, lambda char: _escaped(char)[1:-1])
 
 
 def told(data: Any) -> str:

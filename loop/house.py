@@ -203,11 +203,12 @@ OTHERWISE = Otherwise()
 class House:
     """The policies under which runs stand: the user's, and around them what always holds.
 
-    `limits` are the finite limits that follow, `ceilings` those that are shared with other runs,
-    `told` is the list in words, for the log.
+    `default` holds what nobody speaks of, `limits` are the finite limits that follow, `ceilings`
+    those that are shared with other runs, `told` is the list in words, for the log.
     """
 
     policies: tuple[Policy, ...]
+    default: budget.Budget
     limits: Mapping[str, Any]
     ceilings: tuple[Ceiling, ...]
     told: tuple[str, ...]
@@ -215,16 +216,18 @@ class House:
     @classmethod
     def of(cls, theirs: tuple[Policy, ...]) -> "House":
         """The house for the user's policies."""
-        default = budget.defaults(theirs)
+        default = budget.filling(theirs)
         whole = (Changed(), Doubt(), Fitting(), *theirs, Retries(), default, budget.Ceilings())
-        return cls(whole, budget.limits(whole), budget.ceilings(whole), tuple(map(str, whole)))
+        told = tuple(map(str, whole))
+        return cls(whole, default, budget.limits(whole), budget.ceilings(whole), told)
 
     def setting(self, task: Task, model: str, by: str = "") -> Setting:
         """What a run of `task` is carried out with in this house, on `model`, by whom.
 
-        Raises `BadInput` if a ceiling of a tool, as delegates have them, is another one of the same
-        name: the call could only fail.
+        Raises `BadInput` for a budget with `when` that has no effect, and if a ceiling of a tool,
+        as delegates have them, is another one of the same name: the call could only fail.
         """
+        budget.check_when(self.policies, self.default)
         for tool in task.tools.values():
             budget.agree(self.ceilings, getattr(tool, "ceilings", ()))
         return Setting(

@@ -6,7 +6,7 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from attrs import fields
+from attrs import NOTHING, fields
 
 from loopwright.calls import Block, Failure, Reply, Sent, Text, ToolCall, Usage
 from loopwright.codec import encode
@@ -22,6 +22,29 @@ def misfit(said: Any) -> str:
     "its Failure.status is '504': give int or None"
     """
     return "" if _bare(said) else _wrong(said)
+
+
+def filled(said: Any) -> Any:
+    """The same with the default where `None` says that something is not known, as SDKs have it.
+
+    Not what a call is made with: without its arguments it would be another one.
+
+    >>> filled(Reply((Text("Hi.", provider=None),), tier=None)) == Reply((Text("Hi."),))
+    True
+    """
+    if isinstance(said, tuple):
+        return tuple(map(filled, said))
+    given: Any = type(said)
+    kind: Any = known(given)
+    if kind not in _KINDS:
+        return said
+    return kind(**{one.name: _filled(one, getattr(said, one.name)) for one in fields(kind)})
+
+
+def _filled(field: Any, held: Any) -> Any:
+    if held is not None or field.default is NOTHING or field.name == "arguments":
+        return filled(held)
+    return default(field.default)
 
 
 def _bare(said: Any) -> bool:
@@ -59,6 +82,7 @@ _beside_reply, _NO_REPLY = _beside(Reply, "blocks", "finish", "model", "usage")
 _beside_text, _NO_TEXT = _beside(Text, "text")
 _beside_call, _NO_CALL = _beside(ToolCall, "id", "name", "arguments")
 _ATOMS = frozenset({str, int, float, bool, NoneType})
+_KINDS = (Reply, Failure, Sent, *get_args(Block))
 
 
 def _wrong(said: Any) -> str:
@@ -80,7 +104,7 @@ def _wrong_field(value: Any) -> str:
     others, and a usage may be no report."""
     given: Any = type(value)
     kind: Any = known(given)
-    if kind not in (Reply, Failure, Sent, *get_args(Block)):
+    if kind not in _KINDS:
         return f"{value!r:.80} is no block"
     for one in fields(kind):
         held, wanted = getattr(value, one.name), _classes(one.type)
@@ -98,4 +122,4 @@ def _classes(declared: Any) -> tuple[type, ...]:
         return (str,)
     if origin in (Union, UnionType):
         return tuple(each for one in get_args(declared) for each in _classes(one))
-    return (float, int) if declared is float else (origin or declared,)
+    return (declared, int) if declared in (float, bool) else (origin or declared,)

@@ -36,7 +36,7 @@ from loopwright.calls import (
 from loopwright.errors import BadInput, RealCallForbidden, in_words
 from loopwright.events import Event, Failed, Paused, Returned
 from loopwright.fold import fold
-from loopwright.misfit import misfit
+from loopwright.misfit import filled, misfit
 from loopwright.models import catalogue
 from loopwright.models.provider import Provider
 from loopwright.run import Run
@@ -315,11 +315,21 @@ def _reply(now: float, call: ModelCall, reply: Reply, seconds: float) -> Returne
 
 def _checked(said: Any, call: ModelCall) -> Reply | Failure:
     """A provider is not always ours: what cannot be kept is a malformed answer."""
-    if wrong := misfit(said):
-        name = call.model.partition(":")[0]
-        message = f"the provider {name!r} gave what cannot be kept: {wrong}; it was {said!r:.200}"
-        return Failure("malformed", message)
+    if misfit(said):  # to look twice is only for these
+        said = filled(said)
+        if wrong := misfit(said):
+            return _malformed(said, wrong, call)
     return _credibly(said) if isinstance(said, Failure) else said
+
+
+def _malformed(said: Any, wrong: str, call: ModelCall) -> Failure:
+    """What was used has been used: only a report that cannot be kept itself is left out."""
+    name = call.model.partition(":")[0]
+    message = f"the provider {name!r} gave what cannot be kept: {wrong}; it was {said!r:.200}"
+    failure = Failure("malformed", message, usage=_credible(getattr(said, "usage", None)))
+    if failure.usage and misfit(failure):
+        return evolve(failure, usage=evolve(failure.usage, raw={}))
+    return failure
 
 
 def _credibly(failure: Failure) -> Failure:

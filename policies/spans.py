@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def spans(patterns: Iterable[str], text: str, flags: int = 0) -> list[tuple[int, int]]:
@@ -13,7 +14,8 @@ def spans(patterns: Iterable[str], text: str, flags: int = 0) -> list[tuple[int,
     >>> spans(["b+", "(?i)A.", r"(c)\\1"], "-abbcc")
     [(1, 4), (4, 6)]
     """
-    found = sorted(m.span() for pattern in patterns for m in re.finditer(pattern, text, flags))
+    tried = (compiled(pattern, flags) for pattern in patterns)
+    found = sorted(match.span() for pattern in tried for match in pattern.finditer(text))
     apart: list[tuple[int, int]] = []
     for start, end in found:
         if apart and start < apart[-1][1]:
@@ -21,3 +23,9 @@ def spans(patterns: Iterable[str], text: str, flags: int = 0) -> list[tuple[int,
             end = max(end, last)
         apart.append((start, end))
     return apart
+
+
+@lru_cache(2**14)
+def compiled(pattern: str, flags: int) -> re.Pattern[str]:
+    """The pattern as it is tried. Python itself keeps 512, fewer than a list of names may have."""
+    return re.compile(pattern, flags)

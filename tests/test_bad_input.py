@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from attrs import frozen
@@ -76,6 +77,12 @@ class Blind(Mute):
 
     max_tokens = 10
     read = None  # type: ignore[assignment]
+
+
+class Wordy(Mute):
+    """A judge whose number is a text."""
+
+    max_tokens: Any = "10"
 
 
 class NoPort:
@@ -250,7 +257,15 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "an asynchronous watch": (lambda: Loop(Scripted([]), watch=Eager()), "is async: give True"),
     "a judge without max_tokens": (
         lambda: Task("x", checks=[Mute()]),  # type: ignore[list-item]
-        "asks a model: give it max_tokens, and read(reply) or count(replies, run)",
+        "give it max_tokens, a whole number, and read(reply) or count(replies, run)",
+    ),
+    "a judge whose verdict is as long as a text": (
+        lambda: Task("x", checks=[Wordy()]),
+        "asks a model: give it max_tokens, a whole number, and read(reply) or",
+    ),
+    "a mock as a check": (
+        lambda: Task("x", checks=[Mock(return_value=None)]),
+        "asks a model: give it max_tokens, a whole number",
     ),
     "a judge that reads nothing": (lambda: Task("x", checks=[Blind()]), "asks a model: give it"),
     "a wrap that gives no port": (
@@ -258,15 +273,19 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "gave None: port(inner, log) gives the port around inner",
     ),
     "a limit above the default, under a condition": (
-        lambda: Loop(Scripted([]), policies=[Budget(usd=50).when(always)]),
+        lambda: Loop(Scripted([]), policies=[Budget(usd=50).when(always)]).run_now(Task("x")),
         "Budget.when(always)(usd=50): the default of 1 usd holds beside it, so it has no effect",
     ),
     "a limit that is lifted under a condition": (
-        lambda: Loop(Scripted([]), policies=[Budget(steps=unlimited).when(always).when(always)]),
+        lambda: Loop(
+            Scripted([]), policies=[Budget(steps=unlimited).when(always).when(always)]
+        ).run_now(Task("x")),
         "the default of 100 steps holds beside it",
     ),
     "models without a price, under a condition": (
-        lambda: Loop(Scripted([]), policies=[Budget(unpriced="allow").when(always)]),
+        lambda: Loop(Scripted([]), policies=[Budget(unpriced="allow").when(always)]).run_now(
+            Task("x")
+        ),
         "unpriced='allow' holds for a whole loop: say it in a Budget without when",
     ),
     "a script of one number": (
@@ -404,6 +423,18 @@ def test_under_a_condition_a_budget_tightens() -> None:
     for whether, calls in ((True, 1), (False, 3)):
         run = Loop(model, policies=[Retry(times=2), tight]).run_now(task, poor=whether)
         assert run.spent.model_calls == calls
+
+
+def test_what_a_budget_under_a_condition_tightens_the_task_may_have_lifted() -> None:
+    """It is known when a run begins; without it, nothing has been spent by then."""
+    model = Scripted(["ok"])
+    loop = Loop(model, policies=[Budget(usd=2, unpriced="allow").when(always)])
+    lifting = Task("x", limits=Budget(usd=5, unpriced="allow"))
+    assert loop.run_now(lifting).outcome is Outcome.accepted
+    for carry_out in (loop.run_now, loop.lint):
+        with pytest.raises(BadInput, match="the default of 1 usd holds beside it"):
+            carry_out(Task("x"))
+    assert len(model.requests) == 1
 
 
 def test_the_same_provider_twice_is_one() -> None:

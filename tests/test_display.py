@@ -8,14 +8,20 @@ import re
 import struct
 import sys
 import termios
+import time
 from html.parser import HTMLParser
+from typing import TextIO
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from loopwright import Loop, Run, Task
 from loopwright.calls import Delta, Failure, ToolCall
+from loopwright.codec import shown
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
+from loopwright.show import figures, terminal
 from loopwright.show.terminal import Progress
 from loopwright.show.text import visible, width
 from loopwright.tools import tool
@@ -141,21 +147,26 @@ def test_several_runs_are_told_apart_to_the_last(terminal: bool) -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40, 200])
-def test_what_passes_fits_on_a_line_of_the_terminal(columns: int) -> None:
+def test_what_passes_fits_on_a_line_of_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "PAUSE", 0)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        watch, run = Progress(stream), carried()
-        for word in ("上海的雨下个不停" * 9, " The rain in Shanghai does not stop" * 3):
+        watch, run = going(stream)
+        for word in ("上海的雨下个不停。" * 9, " The rain in Shanghai does not end." * 3):
             watch(run, Delta("1", "text", word))
         shown = b""
         print(file=stream, flush=True)
         while not shown.endswith(b"\n"):
             shown += os.read(ours, 10_000)
     os.close(ours)
-    lines = shown.decode().rstrip().split("\r\x1b[K")
+    _, *lines = shown.decode().rstrip().split("\r\x1b[K")
     assert all(width(line) < columns for line in lines)
     assert max(map(width, lines)) >= min(columns, 60) - 2, "no shorter than needed"
+    assert [line[-1] for line in lines] == ["。", "."], "the last words"
+    assert all(line[3:].startswith("  text: …") for line in lines)
 
 
 def test_a_terminal_that_wipes_nothing_is_shown_whole_lines(
@@ -166,6 +177,13 @@ def test_a_terminal_that_wipes_nothing_is_shown_whole_lines(
     carried(Progress(screen))
     assert screen.getvalue().replace("\n", "").isprintable()
     assert len(screen.getvalue().splitlines()) == 7
+
+
+def going(screen: TextIO) -> tuple[Progress, Run]:
+    """What shows a run that goes on."""
+    watch, run = Progress(screen), carried()
+    watch(run, run.events[0])
+    return watch, run
 
 
 LONG = "aB3" * 130
@@ -182,10 +200,13 @@ SECRETS = {
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 @pytest.mark.parametrize("size", [1, 7, 50])
-def test_no_piece_of_a_secret_is_shown_while_models_say_it(secret: str, size: int) -> None:
+def test_no_piece_of_a_secret_is_shown_while_models_say_it(
+    secret: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two calls at once, of which each says it between the words of the other."""
+    monkeypatch.setattr(terminal, "PAUSE", 0)
     screen = Screen(terminal=True)
-    watch, run = Progress(screen), carried()
+    watch, run = going(screen)
     said = f"Here it is: {secret} and no more."
     for i in range(0, len(said), size):
         for call in ("1", "2"):
@@ -193,6 +214,56 @@ def test_no_piece_of_a_secret_is_shown_while_models_say_it(secret: str, size: in
     assert "aB3aB3aB3" not in screen.getvalue()
     assert "Here it" in screen.getvalue()
     assert "[redacted] and no more." in screen.getvalue()
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+@pytest.mark.parametrize("secret", ["correct horse battery staple!", "Пароль, что длинный"])
+def test_no_piece_of_a_known_secret_is_shown_that_has_spaces_or_letters(
+    secret: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", secret)
+    monkeypatch.setattr(terminal, "PAUSE", 0)
+    screen = Screen(terminal=True)
+    watch, run = going(screen)
+    said = f"It is {secret} and no more."
+    for i in range(0, len(said), size):
+        watch(run, Delta("1", "text", said[i : i + size]))
+    assert secret[:8] not in screen.getvalue()
+    assert screen.getvalue().endswith("It is [redacted] and no more.")
+
+
+def test_what_is_held_back_has_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "PAUSE", 0)
+    screen = Screen(terminal=True)
+    watch, run = going(screen)
+    shown = {
+        "Files begin with -----BEGIN CERTIFICATE----- and go on.": "----- and go on.",
+        " An endless-wo": "go on. An …",
+        "rd, and -----BEGIN PRIVATE KEY-----\nMII": "An endless-word, and …",
+    }
+    for word, end in shown.items():
+        watch(run, Delta("1", "text", word))
+        assert screen.getvalue().endswith(end)
+
+
+def test_what_cannot_pass_is_not_gathered() -> None:
+    for screen in (Screen(terminal=False), Screen(terminal=True)):
+        watch, run = going(screen)
+        watch(run, Delta("1", "text", "It rains "))
+        assert len(watch.speaking) == screen.terminal
+        watch(run, run.events[-1])
+        watch(run, Delta("1", "text", "in Shanghai."))
+        assert not watch.speaking
+        assert "Shanghai" not in screen.getvalue()
+
+
+def test_words_pass_no_faster_than_one_can_see() -> None:
+    screen = Screen(terminal=True)
+    watch, run = going(screen)
+    begun = time.monotonic()
+    for _ in range(1_000):
+        watch(run, Delta("1", "text", "word "))
+    assert screen.getvalue().count("text:") <= 1 + (time.monotonic() - begun) / terminal.PAUSE
 
 
 OURS = {(tag,) for tag in ("style", "bdi", "table", "thead", "tbody", "tr", "th", "td", "div")}
@@ -225,3 +296,23 @@ def test_in_a_notebook_a_run_is_a_table_and_nothing_in_it_is_markup() -> None:
 def test_what_would_not_show_is_escaped() -> None:
     assert visible("a\u202eb\x1bc\ud800\n") == "a\\u202eb\\x1bc\\ud800\\n"
     assert visible("Grüße, 上海 🎉") == "Grüße, 上海 🎉"
+
+
+BLANKS = "\u034f\u115f\u1160\u17b4\u180b\u180f\u2800\u3164\uffa0\ufe00\ufe0f\U000e0100\U000e01ef"
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_letter_that_no_screen_shows_is_escaped(blank: str) -> None:
+    """Some are printable to Python, and whole sentences can be hidden in them."""
+    for said in (visible(f"a{blank}b"), shown({"to": f"a{blank}b"}), figures.shown(f"a{blank}\n")):
+        assert said.isascii()
+    model = Scripted([ToolCall("1", "look", {"at": f"Ada{blank * 9}"})])
+    assert Loop(model, policies=[Approve("look")]).run_now(Task("x", tools=[look])).why.isascii()
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Z", "Mn"])))
+def test_what_shows_is_shown_as_it_is(text: str) -> None:
+    assume(not set(text) & set(BLANKS))
+    said = f"{text}❤\ufe0f 1\ufe0f\u20e3 ↔\ufe0f"
+    assert visible(said) == said
+    assert visible(f"{said}1\ufe0f❤\ufe0f\ufe0f") == f"{said}1\\ufe0f❤\ufe0f\\ufe0f"

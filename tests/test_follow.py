@@ -1,6 +1,7 @@
 """Following: each event is seen when it is there, in order, once, by whoever it was written."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ from loopwright import Log, Loop, RunNotFound, Task
 from loopwright.calls import Request, ToolCall
 from loopwright.events import Event
 from loopwright.log.follow import follow, follow_all, reader
+from loopwright.log.vacuum import vacuum
 from loopwright.models import Scripted
 from loopwright.policies import Approve
 from loopwright.run import Run
@@ -125,6 +127,19 @@ def test_runs_that_are_summed_up_between_two_looks_are_seen(log: Log) -> None:
         run, event = next(seen)
         told.append((run.run_id, event))
     assert told == wanted
+
+
+def test_a_run_that_is_removed_before_it_was_read_is_not_shown(log: Log) -> None:
+    seen = follow_all(log)
+    _begun_by(seen, log)
+    first, second = sorted(carried(log).run_id for _ in range(2))
+    wanted = log.events(first)
+    told = [next(seen)[1]]
+    assert len(vacuum(log, before=time.time() + 5)) == 3
+    assert not log.has(second)
+    last = carried(log)
+    told += [event for _, event in (next(seen) for _ in range(len(wanted) + last.seq - 1))]
+    assert told == wanted + log.events(last.run_id)
 
 
 def _begun_by(seen: Iterator[tuple[Run, Event]], log: Log) -> list[tuple[str, Event]]:

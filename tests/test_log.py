@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import select
+import signal
 import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +18,12 @@ import pytest
 from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
 from loopwright.calls import Failure, Question, Reply, Request, Text, ToolCall, Usage
 from loopwright.events import Ended, Setting, Started
-from loopwright.log.follow import follow
+from loopwright.log.follow import follow, follow_all
 from loopwright.log.jsonl import lines
 from loopwright.log.migrations import VERSION
+from loopwright.log.redact import redact
 from loopwright.log.rewriting import unguarded
+from loopwright.log.vacuum import vacuum
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
 from loopwright.report import opened
@@ -185,8 +189,67 @@ def test_reports_read_what_may_not_be_written() -> None:
         os.chmod(folder, 0o755)
 
 
+@contextmanager
+def _reading_only(folder: Path) -> Iterator[None]:
+    """As a user who may not write into the folder."""
+    folder.chmod(0o555)
+    try:
+        with _nobody():
+            yield
+    finally:
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("left_open", [False, True])
+def test_who_may_not_write_follows_what_is_written_later(left_open: bool) -> None:
+    with TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "runs.db"
+        with closing(Log(path)) as log:
+            append(log, 0, BEGIN)
+        path.chmod(0o644)
+        with _reading_only(folder), closing(Log(path, read_only=True)) as log:
+            seen = follow(log, "r", until="never")
+            assert next(seen) == BEGIN
+        for seq in range(1, 4):
+            event = Ended(1.0 + seq, Outcome.waiting if seq < 3 else Outcome.stopped)
+            log = Log(path)
+            append(log, seq, event)
+            if not left_open or seq == 1:
+                log.close()
+            with _reading_only(folder):
+                assert next(seen) == event
+            log.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_who_may_not_write_follows_all_runs_that_begin_later() -> None:
+    """Another process, which may have begun before the first run or after it."""
+    with TemporaryDirectory() as name:
+        path = Path(name) / "runs.db"
+        Log(path).close()
+        path.chmod(0o644)
+        os.chmod(name, 0o755)
+        said, says = os.pipe()
+        if not (child := os.fork()):
+            with suppress(BaseException), _nobody():
+                run, _ = next(follow_all(Log(path, read_only=True)))
+                os.write(says, run.run_id.encode())
+            os._exit(0)
+        os.close(says)
+        runs = set()
+        for _ in range(40):
+            with closing(Log(path, "process")) as log:
+                runs.add(Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet.")).run_id)
+            if select.select([said], [], [], 0.2)[0]:
+                break
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert os.read(said, 100).decode() in runs
+        os.close(said)
+
+
 def test_a_log_that_is_only_read_has_to_be_there_and_up_to_date(tmp_path: Path) -> None:
-    with pytest.raises(LogError, match="cannot be read: there is no such file"):
+    with pytest.raises(LogError, match=r"cannot be read: there is no such file"):
         Log(tmp_path / "runs.db", read_only=True)
     old = Path(__file__).parent / "logs" / "v2.sqlite"
     with pytest.raises(LogError, match="of the older schema 2, and may only be read: open a copy"):
@@ -270,6 +333,66 @@ def test_a_damaged_event_is_an_error_that_names_check(log: Log, data: str) -> No
             LogError, match=r"of run r cannot be read: .*; `loopwright check` shows"
         ):
             read("r")
+
+
+READS: dict[str, Callable[[Log], object]] = {
+    "events": lambda log: log.events("r"),
+    "run": lambda log: log.run("r"),
+    "follow": lambda log: list(follow(log, "r")),
+    "redact": lambda log: redact(log, "Ada Lovelace", dry_run=True),
+    "vacuum": lambda log: vacuum(log, before=9.0),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_bytes_that_are_no_text_are_an_error_that_names_check(
+    log: Log, read: Callable[[Log], object]
+) -> None:
+    """Also where SQLite is asked for nothing but the row, and quotes all that stands in it."""
+    append(log, 0, BEGIN, Ended(2.0, Outcome.stopped))
+    with log.writing() as connection, unguarded(connection):
+        change = "update events set data = cast(? as text) where type = 'Ended'"
+        connection.execute(change, (b'{"outcome":"stopped","why":"\xff%s"}' % (b"x" * 9000),))
+    with pytest.raises(LogError, match=r"cannot be read: .*; `loopwright check` shows") as told:
+        read(log)
+    assert len(str(told.value)) < 400
+
+
+def test_a_part_of_a_schema_that_is_gone_is_an_error_that_names_check(log: Log) -> None:
+    append(log, 0, BEGIN, Ended(2.0, Outcome.stopped))
+    log.connection.execute("drop table events")
+    for read in (*READS.values(), lambda log: log.ids(), lambda log: log.has("r")):
+        with pytest.raises(LogError, match=r"cannot be read: .*; `loopwright check` shows"):
+            read(log)
+
+
+@pytest.mark.parametrize("read", ["run", "follow"])
+def test_an_event_that_does_not_follow_from_those_before_it(log: Log, read: str) -> None:
+    run, _ = _asks(log)
+    with log.writing() as connection, unguarded(connection):
+        connection.execute("update events set call = 'zz' where type = 'Returned'")
+    with pytest.raises(LogError, match=f"of run {run} cannot be read: KeyError: 'zz'; `loopwr"):
+        log.run(run) if read == "run" else list(follow(log, run))
+
+
+def test_a_closed_log_says_so(log: Log) -> None:
+    append(log, 0, BEGIN)
+    log.close()
+    acts: list[Callable[[], object]] = [
+        lambda: log.run("r"),
+        lambda: log.has("r"),
+        lambda: log.removed("r"),
+        lambda: log.db,
+        lambda: log.asked("select 1"),
+        lambda: log.answer_to("r", Question("q1", "Yes?")),
+        lambda: append(log, 1, BEGIN),
+        log.ids,
+        log.runs,
+        log.sum_up,
+    ]
+    for act in acts:
+        with pytest.raises(LogError, match=r"runs\.db was closed: open it again"):
+            act()
 
 
 def test_a_run_that_is_not_there(log: Log) -> None:

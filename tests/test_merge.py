@@ -225,10 +225,13 @@ def test_an_answer_that_the_run_has_gone_on_with_counts(log: Log, tmp_path: Path
     log.answer(waits.run_id, "approve")
     given = Returned(2 * DAY, waits.questions[0].id, Answer("approve"))
     log.append_now(waits.run_id, waits.seq, [Resumed(2 * DAY, waits.setting), given])
-    merge(log, other.path)
-    assert log.connection.execute("select text from answers").fetchall() == [("approve",)]
-    assert log.connection.execute("select answer from approvals").fetchall() == [("approve",)]
-    other.close()
+    before = copied(other, tmp_path / "before.db")
+    for one, source in ((log, other), (before, log), (other, before)):
+        merge(one, source.path)
+        for query in ("select text from answers", "select answer from approvals"):
+            assert one.connection.execute(query).fetchall() == [("approve",)]
+    for one in (other, before):
+        one.close()
 
 
 def test_what_comes_back_is_found(log: Log, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve, frozen
@@ -351,6 +351,30 @@ def test_the_runs_of_a_log(tmp_path: Path) -> None:
     assert "<svg" in found._repr_html_()
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        '{"$text":"abc"}',
+        '{"$text":"abc","x":1}',
+        '{"$text":"abc","x":{"$int":5}}',
+        '{"$part":"abc"}',
+        '{"$part":"a","$part":[1]}',
+        '{"$text":"',
+        "a\0b",
+        f"{'L' * 600}\0",
+        "L" * 600,
+    ],
+)
+def test_a_title_is_shown_as_it_is_though_it_may_look_like_a_stored_form(
+    tmp_path: Path, title: str
+) -> None:
+    log = Log(tmp_path / "runs.db")
+    Loop(Scripted(["x"]), log=log).run_now(Task("x", name=title))
+    assert [row.task for row in (*log.runs(), *log.runs(task=title))] == [title] * 2
+    assert [row.name for row in log.spend("task")] == [title]
+    check_markup(log.runs()._repr_html_())
+
+
 @pytest.mark.parametrize("by", ["day", "task", "version", "model", "policy", "purpose", "root"])
 def test_what_was_spent_adds_up_by_whatever_one_asks_for(tmp_path: Path, by: By) -> None:
     log = kept(tmp_path)
@@ -435,6 +459,19 @@ def test_a_key_is_not_shown_while_a_model_says_it() -> None:
     assert "aB3" not in seen.pages[-1]
 
 
+def test_a_key_behind_thinking_that_ends_in_a_letter_is_not_shown() -> None:
+    seen, key = Handle(), f"sk-ant-{'aB3' * 30}"
+    cell, run = Cell(seen), folded(carried("x").events[:3])
+    for kind, text in (("thinking", "So I tell it"), ("text", f"{key} is it"), ("text", ".")):
+        cell(run, Delta("1", kind, text))
+        cell._draw()
+    assert not [page for page in seen.pages if "aB3" in page]
+    assert "[redacted] is it." in seen.pages[-1]
+    cell(run, run.events[-1])
+    cell._draw()
+    assert "is it." not in seen.pages[-1]
+
+
 def test_no_piece_of_a_long_key_is_shown_though_calls_speak_in_turns() -> None:
     seen, key = Handle(), f"eyJhbGciOiJIUzI1NiJ9.eyJ{'aB3' * 500}.{'aB3' * 30}"
     cell, run = Cell(seen), folded(carried("x").events[:3])
@@ -510,6 +547,26 @@ def test_it_is_drawn_by_the_event_loop_that_runs() -> None:
         held_up.run(loop.run(Task("x")))
         loop.run_now(Task("x", tools=[look]))
     assert any("look({}) …" in page for page in seen.pages)
+
+
+def test_event_loops_that_take_turns_draw_no_more_often() -> None:
+    """As where each thread of a pool has its own run: each draws for all, and once in a while."""
+    seen = Handle()
+    cell, run = Cell(seen), folded(carried("x").events[:3])
+
+    async def turn(loop: asyncio.AbstractEventLoop) -> int:
+        cell(run, run.events[-1])
+        return len(cast("Any", loop)._scheduled)
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        for _ in range(10):
+            waiting = {each.run(turn(each.get_loop())) for each in (one, other)}
+        begun = time.monotonic()
+        one.run(asyncio.sleep(2.5 * PAUSE))
+        other.run(asyncio.sleep(2.5 * PAUSE))
+        took = time.monotonic() - begun
+    assert waiting == {1}, "as many timers as event loops"
+    assert len(seen.pages) <= 2 + took / PAUSE
 
 
 def test_a_front_end_that_is_gone_does_not_hurt_the_run() -> None:

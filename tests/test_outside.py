@@ -30,6 +30,7 @@ from loopwright.calls import (
     Usage,
 )
 from loopwright.decisions import Amend
+from loopwright.events import Failed, Returned
 from loopwright.models import Scripted, set_price
 from loopwright.policies import Approve, Retry
 from loopwright.tools import tool
@@ -95,6 +96,8 @@ def test_blocks_that_are_none_are_a_failure(block: Any) -> None:
 
 
 NONE: Any = None
+FIVE: Any = 5
+NO: Any = "no"
 
 MISFITS: dict[str, tuple[Any, str]] = {
     "status": (
@@ -105,12 +108,18 @@ MISFITS: dict[str, tuple[Any, str]] = {
         Failure("timeout", ValueError("x")),  # type: ignore[arg-type]
         "Failure.message is ValueError('x'): give str",
     ),
-    "a failure's sent": (Failure("timeout", "x", sent=NONE), "Failure.sent is None: give Sent"),
-    "sent": (Reply((Text("Hi."),), sent=NONE), "Reply.sent is None: give Sent"),
-    "repairs": (Reply((Text("Hi."),), sent=Sent(repairs=NONE)), "Sent.repairs is None: give tuple"),
-    "model": (Reply((Text("Hi."),), model=NONE), "Reply.model is None: give str"),
-    "details": (Reply((Text("Hi."),), details=NONE), "Reply.details is None: give Mapping"),
-    "quote": (Reply((ToolCall("1", "look", quote=NONE),)), "ToolCall.quote is None: give Quote"),
+    "a failure's message": (Failure("timeout", NONE), "Failure.message is None: give str"),
+    "a failure's sent": (Failure("timeout", "x", sent=FIVE), "Failure.sent is 5: give Sent"),
+    "whether to resend": (Failure("timeout", "x", may_resend=NO), "is 'no': give bool or int"),
+    "sent": (Reply((Text("Hi."),), sent=FIVE), "Reply.sent is 5: give Sent"),
+    "repairs": (Reply((Text("Hi."),), sent=Sent(repairs=FIVE)), "Sent.repairs is 5: give tuple"),
+    "model": (Reply((Text("Hi."),), model=FIVE), "Reply.model is 5: give str"),
+    "details": (Reply((Text("Hi."),), details=FIVE), "Reply.details is 5: give Mapping"),
+    "quote": (Reply((ToolCall("1", "look", quote=FIVE),)), "ToolCall.quote is 5: give Quote"),
+    "no arguments": (
+        Reply((ToolCall("1", "look", NONE),)),
+        "ToolCall.arguments is None: give Mapping",
+    ),
     "timeout": (
         Reply((ToolCall("1", "look", timeout="x"),)),  # type: ignore[arg-type]
         "ToolCall.timeout is 'x': give float or int or None",
@@ -131,6 +140,58 @@ def test_what_cannot_be_kept_or_read_again_is_a_failure_that_says_where(
     assert run.outcome is Outcome.failed
     assert "malformed: the provider 'mine' gave" in run.why
     assert why in run.why
+    assert log.run(run.run_id).events == run.events
+
+
+BARE = Reply((Text("Hi."),), usage=Usage(10))
+UNTOLD: list[Any] = [
+    *(evolve(BARE, **{name: None}) for name in ("finish", "model", "tier", "request_id")),
+    *(evolve(BARE, **{name: None}) for name in ("sent", "details", "first_token")),
+    evolve(BARE, sent=Sent(NONE, repairs=NONE)),
+    evolve(BARE, blocks=[Text("Hi.", NONE, NONE)]),
+]
+
+
+@pytest.mark.parametrize("said", UNTOLD)
+def test_none_for_what_is_not_known_is_what_stands_there_by_default(log: Log, said: Reply) -> None:
+    run = Loop(Mine(lambda _: said), log=log).run_now(Task("x"))
+    assert run.output == "Hi."
+    assert run.spent.settled > 0
+    (result,) = (one.result for one in run.events if isinstance(one, Returned))
+    assert result == evolve(BARE, model="")
+    assert log.run(run.run_id).events == run.events
+
+
+def test_usage_of_no_number_counts_nothing_also_beside_what_is_not_known() -> None:
+    said = evolve(BARE, tier=NONE, usage=Usage(NONE))
+    run = Loop(Mine(lambda _: said)).run_now(Task("x"))
+    assert run.output == "Hi."
+    assert run.spent.presumed > 0
+
+
+def test_a_failure_may_say_one_for_true(log: Log) -> None:
+    one: Any = 1
+    said = [Failure("overloaded", "busy", may_resend=one, request_id=NONE), BARE]
+    model = Mine(lambda call: said[call - 1])
+    run = Loop(model, policies=[Retry(times=1)], log=log).run_now(Task("x"))
+    assert run.output == "Hi."
+    assert log.run(run.run_id).events == run.events
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (evolve(BARE, tier=FIVE, usage=Usage(10, raw={"a": 1})), Usage(10, raw={"a": 1})),
+        (evolve(BARE, tier=FIVE, usage=Usage(10, raw={"a": object()})), Usage(10)),
+        (Failure("timeout", "x", status=NO, usage=Usage(10)), Usage(10)),
+        (evolve(BARE, tier=FIVE, usage=Usage(-10)), None),
+        (5, None),
+    ],
+)
+def test_what_a_malformed_answer_has_used_is_kept(log: Log, said: Any, kept: Usage | None) -> None:
+    run = Loop(Mine(lambda _: said), log=log).run_now(Task("x"))
+    (failure,) = (one.failure for one in run.events if isinstance(one, Failed))
+    assert (failure.kind, failure.usage) == ("malformed", kept)
     assert log.run(run.run_id).events == run.events
 
 

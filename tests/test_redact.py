@@ -232,6 +232,56 @@ def test_tables_of_others(log: Log) -> None:
     assert check(log).rows() == []
 
 
+def test_a_text_that_is_no_utf_8(log: Log) -> None:
+    log.connection.execute("create table notes (body text)")
+    for said in (b"\xff\0Ada Lovelace\xc3", b"\xff"):
+        log.connection.execute("insert into notes values (cast(? as text))", (said,))
+    planned, done = redact(log, "Ada Lovelace", dry_run=True), redact(log, "Ada Lovelace")
+    assert planned.summary["places"] == done.summary["places"] == 1
+    rows = log.connection.execute("select typeof(body), cast(body as blob) from notes")
+    assert rows.fetchall() == [("text", b"\xff\0[redacted]\xc3"), ("text", b"\xff")]
+
+
+def test_rows_that_would_become_the_same_stay(log: Log) -> None:
+    told(log, "Grace Hopper")
+    log.connection.execute("create table owing (name text primary key, usd int)")
+    log.connection.execute("insert into owing values ('Ada Lovelace', 100), ('Grace Hopper', 7)")
+    redact(log, "Ada Lovelace")
+    with pytest.raises(
+        LogError, match=r"column name of the table owing cannot.*; nothing was changed: change it"
+    ):
+        redact(log, "Grace Hopper")
+    rows = log.connection.execute("select * from owing").fetchall()
+    assert rows == [(MASK, 100), ("Grace Hopper", 7)]
+    assert stands(log, "Grace Hopper")
+    log.connection.execute("update owing set name = 'the second' where usd = 7")
+    redact(log, "Grace Hopper")
+    assert not stands(log, "Grace Hopper")
+
+
+def test_a_table_that_is_named_almost_like_those_of_sqlite(log: Log) -> None:
+    log.connection.execute("create table sqlite3notes (body text)")
+    log.connection.execute("insert into sqlite3notes values ('Ada Lovelace')")
+    assert redact(log, "Ada Lovelace").summary["places"] == 1
+    assert not stands(log, "Ada Lovelace")
+
+
+def test_tables_that_only_show_the_words_of_an_index(log: Log) -> None:
+    for statement in (
+        "create virtual table notes using fts5(body)",
+        "create virtual table words using fts5vocab(notes, row)",
+        "create virtual table old_notes using fts4(body)",
+        "create virtual table old_words using fts4aux(old_notes)",
+        "insert into notes values ('Ada lovelace')",
+        "insert into old_notes values ('Ada lovelace')",
+    ):
+        log.connection.execute(statement)
+    planned, done = redact(log, "lovelace", dry_run=True), redact(log, "lovelace")
+    assert planned.summary["places"] == done.summary["places"] == 2
+    assert not stands(log, "lovelace")
+    assert log.connection.execute("select term from words").fetchall() == [("ada",), ("redacted",)]
+
+
 def test_an_index_that_cannot_be_made_anew(log: Log) -> None:
     run = told(log)
     log.connection.execute("create virtual table words using fts5(body, content='')")

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -85,6 +86,20 @@ def test_every_view_is_public_and_told_in_words(log: Log) -> None:
     names = {name for (name,) in log.connection.execute(query)}
     assert names == views().keys() == {*PUBLIC, *INNER} - {"whatif"}
     assert COLUMNS.keys() == PUBLIC.keys()
+
+
+def test_views_of_your_own_stay(log: Log) -> None:
+    """Also where those of the log are made anew, such as one of yours under the name of one."""
+    ended = Loop(Scripted(["Yes."]), log=log).run_now(Task("Say yes."))
+    log.db.create_view("mine", "select run from runs")
+    for changes in ([], ["drop view runs"], ["drop view runs", "create view Runs as select 1 one"]):
+        for change in changes:
+            log.connection.execute(change)
+        for read_only in (True, False):
+            with closing(Log(log.path, read_only=read_only)) as again:
+                told = again.asked("select outcome from runs")
+                assert told == [{"outcome": "accepted"}]
+    assert log.asked("select * from mine") == [{"run": ended.run_id}]
 
 
 # ----------------------------------------------------------------------------------------- totals

@@ -11,6 +11,7 @@ from loopwright.api import Loop
 from loopwright.budget import Budget
 from loopwright.calls import Effect, Quote, ToolSpec
 from loopwright.ceiling import nano
+from loopwright.codec import digest
 from loopwright.decisions import Decision, Stop, Switch
 from loopwright.draft import undone
 from loopwright.errors import BadInput, Mismatch
@@ -36,7 +37,7 @@ def delegate(
     the child its models. When the calling run ends badly, what the child did is undone, too, from
     the log, also where the child itself was accepted. The tool has the labels of all tools of the
     child: what one of them brings in from outside, it may pass on. Where the calling run has no
-    log, the child is kept in that of its own loop, if there is one.
+    log, the child is kept in that of its own loop, if there is one, as a run without a parent.
 
     Raises `BadInput` for what is no task, loop or amount, and for a name that no tool can have.
 
@@ -121,10 +122,10 @@ class Delegate:
         base = f"{run.owners[call]}.{call}" if call in run.owners else ""
         inside = self._inside(place)
         child = await inside.run_as(
-            f"{run.run_id}.{call}",
+            _named(place, call, inside),
             self.task,
             inputs,
-            parent=run.run_id,
+            parent=run.run_id if inside.log is place.loop.log else "",
             base=base,
             outside=heard(run),
         )
@@ -140,7 +141,8 @@ class Delegate:
         Raises `BadInput` without a log, `StillWaiting` while a person is asked about an undoing in
         doubt, and `RuntimeError` for what could not be undone.
         """
-        run_id, loop = f"{place.run.run_id}.{undone(place.call)}", self._inside(place)
+        loop = self._inside(place)
+        run_id = _named(place, undone(place.call), loop)
         if loop.log is None:
             raise BadInput("what a child did is undone from the log: give the loop one")
         if not loop.log.has(run_id):
@@ -168,6 +170,17 @@ class Delegate:
             watch=mine.watch or theirs.watch,
             ports=mine.ports,
         )
+
+
+def _named(place: Place, call: str, inside: Loop) -> str:
+    """The id of the child of this call.
+
+    A log has each calling run once; where none has it, another may have had its id before, and only
+    who carries it out tells the two apart.
+    """
+    run = place.run
+    apart = "" if inside.log is place.loop.log else f"{digest(run.setting.by)}."
+    return f"{run.run_id}.{apart}{call}"
 
 
 def _check_waiting(child: Run) -> None:

@@ -126,7 +126,11 @@ def _secret() -> str:
     if out.on_terminal(sys.stdin):
         text: str = click.prompt("The text to remove", hide_input=True, err=True)
         return text
-    text = sys.stdin.read().removesuffix("\n") if sys.stdin else ""
+    try:
+        text = sys.stdin.read().removesuffix("\n") if sys.stdin else ""
+        text.encode()  # some systems read any bytes, and the log would not hold such a text
+    except UnicodeError:
+        raise click.UsageError("the standard input is no UTF-8: give the text so") from None
     if not text:
         raise click.UsageError("the standard input holds no text: type it, or give it there")
     return text

@@ -24,6 +24,9 @@ CHECKPOINT = 4000
 """Pages of the -wal, 16 MB, after which it is moved into the file. Each time costs two fsyncs: with
 SQLite's own 1,000 pages a fifth of what it takes to write an event with "process"."""
 
+MOMENT = 0.05
+"""Seconds; to open a log takes a tenth of that."""
+
 _TAKEN = "UNIQUE constraint failed: events.run, events.seq"
 
 _process = os.getpid()
@@ -48,6 +51,7 @@ class Writing:
         self.read_only = read_only
         self.process = _process
         self.inside = False
+        self.closed = False
         self.file = _identity(path)
         self.looked = 0.0
         self._lock = threading.RLock()
@@ -56,10 +60,13 @@ class Writing:
     def lock(self) -> threading.RLock:
         """What a thread holds while it uses the connection, also to read, and may take again.
 
-        Raises `LogError` in a child that was forked, where it may be held by nobody for ever.
+        Raises `LogError` in a child that was forked, where it may be held by nobody for ever, and
+        once the connection is closed.
         """
         if self.process != _process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
+        if self.closed:
+            raise LogError(f"{self.path} was closed: open it again")
         return self._lock
 
     def __enter__(self) -> sqlite3.Connection:
@@ -87,6 +94,7 @@ class Writing:
         if self.process == _process:
             with self._lock:
                 self.connection.close()
+                self.closed = True
 
     def _told(self, error: BaseException) -> None:
         if isinstance(error, sqlite3.IntegrityError) and str(error) == _TAKEN:
@@ -97,7 +105,7 @@ class Writing:
         if isinstance(error, sqlite3.Error):
             with suppress(sqlite3.Error):
                 found(self.connection, self.path)  # another process may have changed the schema
-            raise LogError(f"{self.path} cannot be written: {error}") from error
+            raise LogError(f"{self.path} cannot be written: {error!s:.200}") from error
 
     def _same_file(self) -> None:
         """Notice, within a tenth of a second, a file that was replaced."""
@@ -191,7 +199,17 @@ def reading(path: str) -> sqlite3.Connection:
     """
     if not Path(path).is_file():
         raise LogError(f"{path} cannot be read: there is no such file")
-    return _opened(read_only(path), path, lambda connection: current(connection, path))
+    return twice(lambda: _opened(read_only(path), path, lambda there: current(there, path)))
+
+
+def twice(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """The connection, got at the second try if need be: who may not write beside a file cannot open
+    it at the very moment at which others do so, or close it."""
+    try:
+        return opens()
+    except LogError:
+        time.sleep(MOMENT)
+        return opens()
 
 
 def read_only(path: str) -> str:

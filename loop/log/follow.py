@@ -1,16 +1,17 @@
 """Follow: the events of runs while they are appended, by whatever process."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from typing import Literal
+from contextlib import closing, nullcontext, suppress
+from typing import Any, Literal
 
-from loopwright.errors import LogError
+from loopwright.errors import LogError, RunNotFound
 from loopwright.events import Event, Reconciled, Resumed, Started
 from loopwright.fold import blank, fold
-from loopwright.log.file import BUSY, read_only
-from loopwright.log.rows import read_all
+from loopwright.log.file import BUSY, read_only, twice
+from loopwright.log.rows import Parts, read_all, readable, whole
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
 from loopwright.run import Run
@@ -53,11 +54,11 @@ def followed(log: Log, run: str, *, until: Until = "waiting") -> Iterator[tuple[
     """The same, each event with the run after it: what a `watch` of a `Loop` is called with."""
     state = blank(run)
     for event in log.events(run):
-        state = fold(state, event)
+        state = _after(state, event)
         yield state, event
     for connection in looks(log.path):
         for event in _appended(connection, run, state.seq):
-            state = fold(state, event)
+            state = _after(state, event)
             yield state, event
         if _over(state, until):
             return
@@ -76,9 +77,12 @@ def follow_all(log: Log) -> Iterator[tuple[Run, Event]]:
     """
     log.sum_up()
     since = time.time() - LATE
-    with closing(reader(log.path)) as connection:
+    with closing(_ready(log.path)) as connection:
         begun = _begun(connection, since)
-        states = {run: log.run(run) for run in _unsettled(connection)}
+        states: dict[str, Run] = {}
+        for run in _unsettled(connection):
+            with suppress(RunNotFound):  # `vacuum` has removed it meanwhile
+                states[run] = _after(blank(run), *_told(log, run))
     for connection in looks(log.path):
         before, begun, since = begun, _begun(connection, since), max(since, time.time() - LATE)
         there = _unsettled(connection)
@@ -89,18 +93,30 @@ def follow_all(log: Log) -> Iterator[tuple[Run, Event]]:
 
 def _begun(connection: sqlite3.Connection, since: float) -> set[tuple[str, int]]:
     """Where runs were begun or taken up: one that has ended since may be summed up by now."""
-    return set(connection.execute(_BEGUN, (since,)))
+    return set(_rows(connection, _BEGUN, since))
 
 
 def _news(
     log: Log, connection: sqlite3.Connection, states: dict[str, Run], run: str
 ) -> Iterator[tuple[Run, Event]]:
-    """What is new in a run."""
+    """What is new in a run, but for one that `vacuum` has removed meanwhile."""
     if run not in states:
-        states[run] = fold(blank(run), *_known(log.events(run)))
+        try:
+            states[run] = _after(blank(run), *_known(_told(log, run)))
+        except RunNotFound:
+            return
     for event in _appended(connection, run, states[run].seq):
-        states[run] = fold(states[run], event)
+        states[run] = _after(states[run], event)
         yield states[run], event
+
+
+def _told(log: Log, run: str) -> list[Event]:
+    """The events of a run. A log that is read as what does not change has to be opened again to see
+    what is new."""
+    if not log.read_only:
+        return log.events(run)
+    with closing(Log(log.path, read_only=True)) as now:
+        return now.events(run)
 
 
 def _known(told: list[Event]) -> list[Event]:
@@ -127,11 +143,18 @@ def reader(path: str) -> sqlite3.Connection:
 
 
 def looks(path: str) -> Iterator[sqlite3.Connection]:
-    """A connection that reads: at once, and then each time that somebody has written."""
-    connection, seen = reader(path), None
+    """A connection that reads: at once, and then each time that somebody has written.
+
+    It is another one where SQLite was told that the file does not change, and it did.
+    """
+    state, seen = _state(path), None
+    connection = _ready(path)
     try:
         while True:
-            (now,) = connection.execute("pragma data_version").fetchone()
+            if state != (state := _state(path)):
+                connection.close()
+                connection, seen = _ready(path), None
+            now = _rows(connection, "pragma data_version")
             if now == seen:
                 time.sleep(LOOK)
                 continue
@@ -141,26 +164,45 @@ def looks(path: str) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def _ready(path: str) -> sqlite3.Connection:
+    """A connection that can only read, and has done so once: SQLite opens no file before."""
+
+    def ready() -> sqlite3.Connection:
+        connection = reader(path)
+        try:
+            _rows(connection, "pragma data_version")
+        except LogError:
+            connection.close()
+            raise
+        return connection
+
+    return twice(ready)
+
+
+def _state(path: str) -> tuple[object, ...]:
+    """How the file is read, and what tells that it was written though SQLite would not look."""
+    address = read_only(path)
+    if address.endswith("mode=ro"):
+        return (address,)
+    with readable(path, OSError):
+        found = os.stat(path)
+    return address, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _unsettled(connection: sqlite3.Connection) -> set[str]:
     """The runs that still go on, or have gone on since somebody summed up."""
-    return {run for (run,) in connection.execute("select run from unsummed")}
+    return {run for (run,) in _rows(connection, "select run from unsummed")}
 
 
 def _appended(connection: sqlite3.Connection, run: str, seq: int) -> list[Event]:
-    rows = connection.execute(_NEW, (run, seq)).fetchall()
-    return read_all(run, rows, _Texts(connection))
+    return read_all(run, _rows(connection, _NEW, run, seq), Parts(connection, nullcontext()))
 
 
-class _Texts(dict[str, str]):
-    """Long texts by their digest, read when they are asked for."""
+def _rows(connection: sqlite3.Connection, query: str, *values: Any) -> list[Any]:
+    with readable("the log"):
+        return connection.execute(query, values).fetchall()
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__()
-        self.connection = connection
 
-    def __missing__(self, digest: str) -> str:
-        query = "select text from parts where digest = ?"
-        row = self.connection.execute(query, (digest,)).fetchone()
-        if row is None:
-            raise LogError(f"the log lacks the text {digest}: the file is damaged")
-        return str(row[0])
+def _after(run: Run, *events: Event) -> Run:
+    with whole(run.run_id):
+        return fold(run, *events)

@@ -92,10 +92,10 @@ def _merged(log: Log, other: Path, dry_run: bool = False) -> list[Merged]:
         with transaction(connection):
             _compare(connection)
             new = [Merged(*row) for row in connection.execute(_NEW)]
+            with unguarded(connection):
+                connection.execute(_FIRST)  # before the events come: how far has each gone on?
             for statement in (CARRIED, *_BRING):
                 connection.execute(statement)
-            with unguarded(connection):
-                connection.execute(_FIRST)
             log.rebalance(connection)
     return new
 
@@ -166,9 +166,13 @@ _BRING = (
 )
 """How far a run was exported counts where it is furthest."""
 
-_FIRST = """
+_GONE_ON = (
+    "exists (select 1 from {}.events e"
+    " where e.run = m.run and e.call = m.call and e.type = 'Returned')"
+)
+_FIRST = f"""
 update main.answers as m set (time, text, by, note) = (o.time, o.text, o.by, o.note)
-from other.answers o where o.run = m.run and o.call = m.call and (o.time, o.text) < (m.time, m.text)
-  and not exists (select 1 from main.events e
-    where e.run = m.run and e.call = m.call and e.type = 'Returned')
+from other.answers o where o.run = m.run and o.call = m.call
+  and not {_GONE_ON.format("main")}
+  and ((o.time, o.text) < (m.time, m.text) or {_GONE_ON.format("other")})
 """

@@ -55,17 +55,16 @@ def found(connection: sqlite3.Connection, path: str) -> int:
     return version
 
 
-def _views(connection: sqlite3.Connection) -> list[str]:
-    """What the views of the file say."""
-    query = "select sql from sqlite_master where type = 'view' order by name"
-    return [_bare(text) for (text,) in connection.execute(query)]
+def _views(connection: sqlite3.Connection) -> dict[str, str]:
+    """What the log's own views say in the file, by their names; those of others are left alone."""
+    views = connection.execute("select name, sql from sqlite_master where type = 'view'")
+    return {name: _bare(text) for name, text in views if name.lower() in _wanted()}
 
 
 @cache
-def _wanted() -> list[str]:
+def _wanted() -> dict[str, str]:
     """What they are to say."""
-    said = {name: _bare(text) for name, text in _VIEW.findall(_text("views.sql"))}
-    return [said[name] for name in sorted(said)]
+    return {name: _bare(text) for name, text in _VIEW.findall(_text("views.sql"))}
 
 
 _VIEW = re.compile(r"^create view (\w+)( as\b.*?);$", re.DOTALL | re.MULTILINE)
@@ -77,12 +76,11 @@ def _bare(text: str) -> str:
 
 
 def _view(connection: sqlite3.Connection) -> None:
-    """Make all views anew, unless another process has done so meanwhile."""
+    """Make the log's views anew, unless another process has done so meanwhile."""
     with transaction(connection):
         if _views(connection) == _wanted():
             return
-        query = "select name from sqlite_master where type = 'view'"
-        for (name,) in connection.execute(query).fetchall():
+        for name in _views(connection):
             connection.execute(f'drop view "{name}"')
         _script(connection, _text("views.sql"))
 

@@ -59,8 +59,9 @@ def redact(
     same again changes nothing.
 
     Raises `BadInput`, having changed nothing, for such a text, for one of fewer than 4 characters,
-    and if a run in which it stands is still open; `LogError` if the log cannot be written, or an
-    index in it not made anew, and while others read it.
+    and if a run in which it stands is still open; `LogError` if the log cannot be written, a row in
+    it not be changed, as it has to be unique, or an index not be made anew, and while others read
+    it.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -286,24 +287,32 @@ def _beside(connection: sqlite3.Connection, found: re.Pattern[str], dry_run: boo
     kinds = dict(connection.execute(_TABLES).fetchall())
     borrowed = {name for name in _indexes(connection) if f"{name}_content" not in kinds}
     tables = [name for name in kinds if kinds[name] != "shadow" and name not in borrowed]
-    return sum(_in_table(connection, table, dry_run) for table in tables)
+    held = [name for name in tables if not _only_shows(connection, name)]
+    return sum(_in_table(connection, table, dry_run) for table in held)
 
 
 _TABLES = """
 select name, type from pragma_table_list where schema = 'main' and type <> 'view'
-  and name not like 'sqlite_%' and name not in ('events', 'parts', 'said', 'searched')
+  and name not glob 'sqlite_*' and name not in ('events', 'parts', 'said', 'searched')
 """
 """All but those of the events, and the index of the search, which is dropped."""
 
 
-def _without(found: re.Pattern[str], held: str | bytes) -> str | bytes:
-    if isinstance(held, str):
-        return found.sub(MASK, held)
+def _only_shows(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether it is a virtual table that holds nothing, such as one of the words of an index."""
+    try:
+        connection.execute(f"explain delete from {_quoted(table)}")
+    except sqlite3.OperationalError as error:
+        return "may not be modified" in str(error)
+    return False
+
+
+def _without(found: re.Pattern[str], held: bytes) -> bytes:
     return found.sub(MASK, _text(held)).encode(errors="surrogateescape")
 
 
-def _places(found: re.Pattern[str], held: str | bytes) -> int:
-    return len(found.findall(held if isinstance(held, str) else _text(held)))
+def _places(found: re.Pattern[str], held: bytes) -> int:
+    return len(found.findall(_text(held)))
 
 
 def _text(held: bytes) -> str:
@@ -313,22 +322,35 @@ def _text(held: bytes) -> str:
 
 def _in_table(connection: sqlite3.Connection, table: str, dry_run: bool) -> int:
     columns = connection.execute("select name from pragma_table_info(?)", (table,)).fetchall()
-    return sum(_in_column(connection, _quoted(table), _quoted(one), dry_run) for (one,) in columns)
+    return sum(_in_column(connection, table, column, dry_run) for (column,) in columns)
 
 
-def _in_column(connection: sqlite3.Connection, table: str, held: str, dry_run: bool) -> int:
-    where = f"where typeof({held}) in ('text', 'blob') and places({held})"
-    count = f"select coalesce(sum(places({held})), 0) from {table} {where}"
+def _in_column(connection: sqlite3.Connection, table: str, column: str, dry_run: bool) -> int:
+    """Texts are looked at as bytes, too: not all that SQLite holds as a text is UTF-8."""
+    held, raw = _quoted(column), f"cast({_quoted(column)} as blob)"
+    where = f"where typeof({held}) in ('text', 'blob') and places({raw})"
+    count = f"select coalesce(sum(places({raw})), 0) from {_quoted(table)} {where}"
     places: int = connection.execute(count).fetchone()[0]
     if places and not dry_run:
-        connection.execute(f"update or replace {table} set {held} = redacted({held}) {where}")
+        without = f"iif(typeof({held}) = 'text', cast(redacted({raw}) as text), redacted({raw}))"
+        _replaced(connection, table, column, f"set {held} = {without} {where}")
     return places
+
+
+def _replaced(connection: sqlite3.Connection, table: str, column: str, change: str) -> None:
+    try:
+        connection.execute(f"update {_quoted(table)} {change}")
+    except sqlite3.IntegrityError as error:
+        raise LogError(
+            f"the text in the column {column} of the table {table} cannot be replaced: {error}; "
+            "nothing was changed: change it there yourself, and do the same again"
+        ) from None
 
 
 def _indexes(connection: sqlite3.Connection) -> list[str]:
     """The full-text indexes, whoever made them."""
     query = "select name, sql from sqlite_master where type = 'table'"
-    is_one = re.compile(r"create virtual table.*using\s+fts[345]", re.I | re.S).match
+    is_one = re.compile(r"create virtual table.*using\s+fts[345]\b", re.I | re.S).match
     return [name for name, said in connection.execute(query) if is_one(said or "")]
 
 

@@ -1,14 +1,16 @@
 """Events as rows of the log, and back."""
 
+import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from operator import attrgetter
 from typing import Any, get_args
 
 from loopwright.calls import Call
 from loopwright.codec import carefully, decode, quickly, revive
 from loopwright.compiled import Write, compiled, fields
-from loopwright.errors import LogError, in_words
+from loopwright.errors import LogError, LoopwrightError, in_words
 from loopwright.events import EVENTS, Event, Intended
 
 
@@ -87,14 +89,32 @@ def read_all(
     run: str, rows: Iterable[tuple[str, float, str | None, str]], parts: dict[str, str]
 ) -> list[Event]:
     """The events of some rows of a run. Raises `LogError`, also for what damage has made of one."""
-    try:
+    with whole(run):
         return [read(*row, parts) for row in rows]
-    except LogError:
+
+
+def whole(run: str) -> AbstractContextManager[None]:
+    """Whatever damage to an event leads to becomes a `LogError`: JSON that is none, a field that
+    there is not, a text of no kind, an outcome of what was never intended."""
+    return readable(f"an event of run {run}", Exception)
+
+
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite says; it quotes texts, also those that are no UTF-8."""
+
+
+@contextmanager
+def readable(
+    what: str, damage: type[Exception] | tuple[type[Exception], ...] = _UNREADABLE
+) -> Iterator[None]:
+    """What SQLite says against reading, or other `damage`, becomes a `LogError`."""
+    try:
+        yield
+    except LoopwrightError:
         raise
-    except Exception as error:  # JSON that is none, a field that there is not, a text of no kind
+    except damage as error:
         hint = "`loopwright check` shows what is whole"
-        said = f"an event of run {run} cannot be read: {in_words(error)}; {hint}"
-        raise LogError(said) from error
+        raise LogError(f"{what} cannot be read: {in_words(error):.200}; {hint}") from error
 
 
 def read(kind: str, time: float, call: str | None, text: str, parts: dict[str, str]) -> Event:
@@ -110,3 +130,23 @@ def read(kind: str, time: float, call: str | None, text: str, parts: dict[str, s
         data["call"] = call
     event: Event = revive(EVENTS[kind], data)
     return event
+
+
+class Parts(dict[str, str]):
+    """Long texts by their digest, fetched when they are asked for; `lock` is held meanwhile."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, lock: AbstractContextManager[object]
+    ) -> None:
+        super().__init__()
+        self.connection = connection
+        self.lock = lock
+
+    def __missing__(self, digest: str) -> str:
+        query = "select text from parts where digest = ?"
+        with self.lock:
+            row = self.connection.execute(query, (digest,)).fetchone()
+        if row is None:
+            raise LogError(f"the log lacks the text {digest}: the file is damaged")
+        self[digest] = str(row[0])
+        return self[digest]

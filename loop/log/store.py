@@ -17,7 +17,7 @@ from loopwright import steps
 from loopwright.calls import Answer, Question
 from loopwright.ceiling import LARGEST, nano
 from loopwright.codec import plain, revive
-from loopwright.errors import BadInput, LogError, RunNotFound
+from loopwright.errors import BadInput, RunNotFound
 from loopwright.events import (
     Event,
     Reconciled,
@@ -210,7 +210,7 @@ class Log:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, held for what changes nothing in the file."""
-        with self._writing.lock:
+        with self._writing.lock, row.readable(self.path):
             yield self.connection
 
     def writing(self) -> Writing:
@@ -260,7 +260,7 @@ class Log:
         if not rows:
             hint = "`select run from runs` lists them"
             raise RunNotFound(f"{self.path} holds no run {run!r}; {hint}")
-        return row.read_all(run, rows, _Parts(self, lock))
+        return row.read_all(run, rows, row.Parts(self.connection, lock))
 
     def run(self, run: str, task: Task | None = None, *, at: int | None = None) -> Run:
         """A run as the log has it; with its `task` its output is of the task's type.
@@ -270,8 +270,9 @@ class Log:
         `RunNotFound`, and `BadInput` for a step that there is not.
         """
         events = self.events(run)
-        run_ = folded(events if at is None else events[: steps.end(events, at)], task)
-        return run_.but(kept=self.path)
+        events = events if at is None else events[: steps.end(events, at)]
+        with row.whole(run):
+            return folded(events, task).but(kept=self.path)
 
     def search(self, words: str, *, limit: int = 50) -> "list[Found]":
         """The messages that have all of `words` in them; see `loopwright.log.search`."""
@@ -317,14 +318,15 @@ class Log:
 
     def _rows(self, query: str, run: str, most: int) -> list[Any]:
         try:
-            return self.connection.execute(query, (run, most)).fetchall()
+            with row.readable(f"an event of run {run}"):
+                return self.connection.execute(query, (run, most)).fetchall()
         except UnicodeEncodeError:  # half of a surrogate pair: no run is named so
             return []
 
     def ids(self) -> list[str]:
         """The ids of all runs, oldest first."""
-        with self._writing.lock:
-            return [run for (run,) in self.connection.execute(_RUNS)]
+        with self.reading() as connection:
+            return [run for (run,) in connection.execute(_RUNS)]
 
     def sum_up(self) -> int:
         """Make the totals of the runs that have ended or wait; how many these were.
@@ -334,7 +336,8 @@ class Log:
         """
         from loopwright.log.totals import sum_up
 
-        return 0 if self.read_only else sum_up(self._writing)
+        with row.readable(self.path):
+            return 0 if self.read_only else sum_up(self._writing)
 
     def holder(self, run: str) -> str:
         """Which process has started or resumed the run last: its host and number."""
@@ -426,8 +429,8 @@ class Log:
 
     def answer_to(self, run: str, question: Question) -> Answer | None:
         """What was answered first to `question`, if anything was."""
-        with self._writing.lock:
-            row = self.connection.execute(
+        with self.reading() as connection:
+            row = connection.execute(
                 "select text, by, note from answers where run = ? and call = ? order by id limit 1",
                 (run, question.id),
             ).fetchone()
@@ -459,21 +462,3 @@ def _inserted(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     if parts := [part for entry in entries for part in entry.parts.items()]:
         connection.executemany(_PART, parts)
     connection.executemany(_EVENT, [row for entry in entries for row in entry.rows])
-
-
-class _Parts(dict[str, str]):
-    """Texts by their digest, fetched when they are asked for."""
-
-    def __init__(self, log: Log, lock: AbstractContextManager[object]) -> None:
-        super().__init__()
-        self.log = log
-        self.lock = lock
-
-    def __missing__(self, digest: str) -> str:
-        with self.lock:
-            query = "select text from parts where digest = ?"
-            row = self.log.connection.execute(query, (digest,)).fetchone()
-        if row is None:
-            raise LogError(f"{self.log.path} lacks the text {digest}: the file is damaged")
-        self[digest] = str(row[0])
-        return self[digest]

@@ -9,9 +9,10 @@ from typing import Any
 from attrs import frozen
 
 from loopwright.errors import BadInput
-from loopwright.log.balances import CARRIED, posted, summed
+from loopwright.log.balances import CARRIED, Balances, posted, summed
 from loopwright.log.migrations import transaction
 from loopwright.log.rewriting import forgotten, shrunk, swept, unguarded
+from loopwright.log.rows import whole
 from loopwright.log.store import Log
 from loopwright.report import Report, Since, opened, seconds
 
@@ -141,9 +142,15 @@ def _removed(log: Log, end: float) -> Iterator[Removed]:
             families, known = _old(log, end)
 
 
+def _carried(log: Log, run: str) -> Balances:
+    events = log.events(run)
+    with whole(run):
+        return summed(posted(run, events))
+
+
 def _taken(log: Log, some: Family, known: set[str]) -> bool:
     """Remove these runs, unless anything about them has changed."""
-    carried = {one.run: summed(posted(one.run, log.events(one.run))) for one in some}
+    carried = {one.run: _carried(log, one.run) for one in some}
     with log.writing() as connection, transaction(connection):
         if _changed(connection, some, known):
             return False

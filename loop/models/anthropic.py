@@ -33,8 +33,9 @@ class Anthropic:
 
     `client` is an `anthropic.AsyncAnthropic` of your own, for use in one event loop; without it
     one is made for each event loop, from `client_options` (such as ``base_url=``) and from the
-    SDK's own environment variables. The SDK never repeats a request by itself: that is for a
-    policy to say. Raises `BadInput` for another kind of client.
+    SDK's own environment variables. An ``http_client=`` among them serves one event loop, and is
+    closed with it. The SDK never repeats a request by itself: that is for a policy to say. Raises
+    `BadInput` for another kind of client.
 
     >>> Anthropic(api_key="none", base_url="http://127.0.0.1:1").name
     'anthropic'

@@ -89,7 +89,7 @@ class Assembly:
                 self.done = True
             case "error":
                 self._error, self.done = failures.error_in(event) or {}, True
-            case _:
+            case _ if not event.get("type"):
                 self._error = failures.error_in(event)
                 self.done = self._error is not None
 
@@ -136,7 +136,7 @@ class Assembly:
         """The whole message, or why there is none."""
         if self._error is not None:
             return self._failure(headers)
-        stop = self._stopped.get("stop_reason")
+        stop, why = self._stopped.get("stop_reason"), self._stopped.get("stop_details")
         if not self.done or not stop or self._open:
             said = "the answer ended before its last event"
             return failures.failed("cut_stream", said, usage=self.usage, status=200)
@@ -146,7 +146,7 @@ class Assembly:
             usage=self.usage,
             model=str(self._message.get("model") or self._model),
             tier=_tier(self._counted),
-            details=self._stopped.get("stop_details") or {},
+            details=why if isinstance(why, Mapping) else {},
         )
 
     def _failure(self, headers: Mapping[str, str]) -> Failure:

@@ -41,8 +41,9 @@ class Chat:
     (none: it takes no key), and its `quirks`. A known server's key goes to that server alone: to
     send it to another `base_url`, say `key` as well. `client` is an `openai.AsyncOpenAI` of your
     own, for use in one event loop (on Azure with its `azure_deployment`); `client_options` are more
-    options of that class (such as ``api_key=``). The SDK never repeats a request by itself: that is
-    for a policy to say.
+    options of that class (such as ``api_key=``); an ``http_client=`` among them serves one event
+    loop, and is closed with it. The SDK never repeats a request by itself: that is for a policy to
+    say.
 
     Raises `BadInput` for a server that nobody knows, and for another kind of client.
 

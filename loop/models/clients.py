@@ -84,11 +84,16 @@ _HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 def _usable(client: Any) -> Any:
     """Raises `BadInput` for what can never be sent, before anything is spent."""
+    if client.is_closed():
+        raise BadInput(
+            "the http_client= is closed, as it serves one event loop: await all runs in one, or "
+            "leave it out, and each event loop has a client of its own"
+        )
     url = client.base_url
     if url.scheme not in ("http", "https") or not url.host:
         said = failures.masked(str(url))
         raise BadInput(f"the base_url {said!r} is no address: it begins with http:// or https://")
-    for secret in _keys(client):
+    for secret in keys(client):
         if secret and not _HEADER.fullmatch(secret):
             raise BadInput(
                 f"the key for {url.host} cannot be sent: it has a line end, a blank at an end, or "
@@ -97,7 +102,8 @@ def _usable(client: Any) -> Any:
     return client
 
 
-def _keys(client: Any) -> list[str]:
+def keys(client: Any) -> list[str]:
+    """The keys of a client: no failure may repeat them, nor pieces of them."""
     held = [getattr(client, name, None) for name in ("api_key", "auth_token")]
     return [key for key in held if isinstance(key, str)]
 
@@ -179,8 +185,8 @@ _SHORTEST = 12
 
 
 def secrets(client: Any) -> list[str]:
-    """What no failure may repeat: the keys of a client, and what its headers and its query hold."""
+    """What else no failure may repeat: what the headers and the query of a client hold."""
     given = [getattr(client, name, {}) for name in ("_custom_headers", "_custom_query")]
     held = [value for one in given for name, value in one.items() if not _PUBLIC.search(name)]
     words = [word for value in held if isinstance(value, str) for word in value.split()]
-    return [*_keys(client), *(word for word in words if len(word) >= _SHORTEST)]
+    return [word for word in words if len(word) >= _SHORTEST]

@@ -5,7 +5,7 @@ an error comes in the middle of a stream with HTTP status 200, then from the sta
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loopwright.calls import Failure, FailureKind, Usage
@@ -16,7 +16,13 @@ LONGEST = 500
 """Characters of a failure's message: it goes into the log and before people's eyes."""
 
 PIECE = 8
-"""Characters of the beginning or the end of a secret that are not told either."""
+"""Characters of the beginning or the end of a key that are not told either."""
+
+RANDOM = 20
+"""Characters of a key that is no placeholder: its pieces are no words."""
+
+_MARKS = ("…", "...", "*")
+"""What stands where something was shortened."""
 
 _PASSES: frozenset[FailureKind] = frozenset(
     (
@@ -136,20 +142,36 @@ def failed(kind: FailureKind, message: str, **more: Any) -> Failure:
     return Failure(kind, masked(message), **more)
 
 
-def masked(message: str, secrets: Sequence[str] = ()) -> str:
-    """`message` in one line of at most 500 characters, without anything like an API key."""
+def masked(message: str, keys: Sequence[str] = (), secrets: Sequence[str] = ()) -> str:
+    """`message` in one line of at most 500 characters, without anything like an API key, and
+    without the `secrets` and the `keys`, nor pieces of these."""
     text = " ".join(message[: 20 * LONGEST].split())
-    for secret in secrets:
-        text = _without(text, secret) if len(secret) >= 6 else text
-    text = _SECRET.sub("[key]", text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    for secret in (*keys, *secrets):
+        text = text.replace(secret, "[key]") if len(secret) >= 6 else text
+    for key in keys:
+        for piece, told in _pieces(key, len(text)):
+            text = text.replace(piece, told)
+    return shortened(_SECRET.sub("[key]", text), LONGEST)
 
 
-def _without(text: str, secret: str) -> str:
-    """`text` without `secret`, and without what is left of it where it was shortened."""
-    for size in range(len(secret), min(len(secret), PIECE) - 1, -1):
-        text = text.replace(secret[:size], "[key]").replace(secret[-size:], "[key]")
-    return text
+def _pieces(key: str, most: int) -> Iterator[tuple[str, str]]:
+    """What may be left of a `key` in a text of `most` characters, and what is told in its place.
+
+    A piece without a digit may be a word of its own: it has to stand where something was cut off.
+    """
+    if len(key) < RANDOM:
+        return
+    for size in range(min(len(key) - 1, most), PIECE - 1, -1):
+        head, tail = key[:size], key[-size:]
+        for mark in _MARKS:
+            yield head + mark, "[key]" + mark
+            yield mark + tail, mark + "[key]"
+        yield from ((piece, "[key]") for piece in (head, tail) if re.search("[0-9]", piece))
+
+
+def shortened(text: str, most: int) -> str:
+    """`text`, or as much of it as `most` characters hold together with a mark of the cut."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def cut(usage: Usage | None) -> Failure:
@@ -201,7 +223,7 @@ def _text(error: Mapping[str, Any]) -> str:
 
 def _dumped(value: Any) -> str:
     try:
-        return strict.dumps(value)[:LONGEST]
+        return shortened(strict.dumps(value), LONGEST)
     except (RecursionError, TypeError, ValueError):
         return ""
 
@@ -281,7 +303,7 @@ def _summary(body: str, headers: Mapping[str, str]) -> str:
         place = headers.get("location")
         return f"a redirect to {place}, which is not followed" if place else "an empty body"
     what = "an HTML page" if "<html" in body[:1000].lower() else "a body"
-    return f"{what} that begins with {body.strip()[:150]!r}"
+    return f"{what} that begins with {shortened(body.strip(), 150)!r}"
 
 
 _IDS = (

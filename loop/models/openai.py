@@ -36,8 +36,9 @@ class OpenAI:
 
     `client` is an `openai.AsyncOpenAI` of your own, for use in one event loop; without it one is
     made for each event loop, from `client_options` (such as ``base_url=``) and from the SDK's own
-    environment variables. The SDK never repeats a request by itself: that is for a policy to say.
-    Raises `BadInput` for another kind of client.
+    environment variables. An ``http_client=`` among them serves one event loop, and is closed with
+    it. The SDK never repeats a request by itself: that is for a policy to say. Raises `BadInput`
+    for another kind of client.
 
     >>> OpenAI(api_key="none", base_url="http://127.0.0.1:1").name
     'openai'

@@ -85,7 +85,7 @@ class Assembly:
             case "response.output_item.added":
                 self.begun = True
                 self._begin(event["item"])
-                self._coming.add(int(event.get("output_index", 0)))
+                self._coming.add(int(event.get("output_index") or 0))
             case "response.output_item.done":
                 self._items[int(event["output_index"])] = dict(event["item"])
             case "error":
@@ -95,7 +95,7 @@ class Assembly:
             case _ if kind.removeprefix("response.") in _ENDS:
                 self._response, self.done = dict(event["response"]), True
                 self._end(kind)
-            case _:
+            case _ if not event.get("type"):
                 self._error = failures.error_in(event)
                 self.done = self._error is not None
 

@@ -17,7 +17,7 @@ from attrs import evolve
 from loopwright.calls import Failure, Reply, Sent, Usage
 from loopwright.deadline import within
 from loopwright.models import failures, strict
-from loopwright.models.clients import contacted, secrets
+from loopwright.models.clients import contacted, keys, secrets
 from loopwright.models.sse import LARGEST, Events, Malformed, TooLong
 from loopwright.models.switch import ensure_allowed
 
@@ -159,7 +159,8 @@ async def ask(
         sent = evolve(sent, repairs=sent.repairs + result.sent.repairs)
     result = evolve(result, sent=sent, **noted)
     if isinstance(result, Failure):
-        result = evolve(result, message=failures.masked(result.message, secrets(client)))
+        told = failures.masked(result.message, keys(client), secrets(client))
+        result = evolve(result, message=told)
     return result
 
 
@@ -294,7 +295,8 @@ def _fed(assembly: Assembly, events: Iterator[Mapping[str, Any]]) -> None:
 
 
 def _beginning(head: bytes) -> str:
-    return f"it begins with {head[:150].decode(errors='replace')!r}" if head else "an empty body"
+    text = failures.shortened(head.decode(errors="replace"), 150)
+    return f"it begins with {text!r}" if head else "an empty body"
 
 
 def _cut(events: Events) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 from attrs import define, field
 
@@ -22,6 +23,10 @@ from loopwright.show.text import short, tail
 
 PAUSE = 0.2
 """Seconds between two updates: five a second look live, and a front end keeps up with them."""
+
+SOON = 0.9 * PAUSE
+"""Seconds between two updates at least: timers of several event loops come at any time, some of
+them a little early."""
 
 STILL = 1.0
 """Seconds after which it is updated though nothing has happened, since time is a limit, too."""
@@ -43,7 +48,6 @@ class Shown:
     run: Run
     gathered: Lines
     past: list[Line] = field(factory=list)
-    words: str = ""
     spoken: Spoken = field(factory=Spoken)
     since: float = field(factory=time.monotonic)
 
@@ -54,14 +58,10 @@ class Shown:
 
     def happened(self, run: Run, event: Event) -> None:
         """Take the next event of the run."""
-        self.run, self.since, self.words = run, time.monotonic(), ""
+        self.run, self.since = run, time.monotonic()
         self.spoken.happened(event)
         if done := self.gathered.add(event):
             self.past = [*self.past, done][-LATEST:]
-
-    def speaks(self, delta: Delta) -> None:
-        """Take the next words of the model."""
-        self.words = tail(self.spoken.add(delta), WORDS)  # a notebook is a file, too
 
 
 class Cell:
@@ -77,8 +77,7 @@ class Cell:
         self.runs: dict[str, Shown] = {}
         self.cell: Any = None
         self.handle: Any = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.ticking: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self.drawn = 0.0
         self.stale = False
 
@@ -88,7 +87,7 @@ class Cell:
         if shown is None:
             shown = self.runs[run.run_id] = Shown(run, Lines(run.step))
         if isinstance(event, Delta):
-            shown.speaks(event)
+            shown.spoken.add(event)
         else:
             shown.happened(run, event)
         self.stale = True
@@ -98,7 +97,7 @@ class Cell:
             self._draw()
 
     def _over(self) -> bool:
-        return all(shown.over for shown in self.runs.values())
+        return all(shown.over for shown in list(self.runs.values()))  # other threads add some
 
     def _begin(self) -> None:
         """A cell that is executed shows its own runs only."""
@@ -109,16 +108,17 @@ class Cell:
         """Draw in a while, and again as time goes by; without an event loop there is no while."""
         with suppress(RuntimeError):
             loop = asyncio.get_running_loop()
-            if self.timer is None or self.loop is not loop or self.timer.when() < loop.time() - 1:
-                self.loop, self.timer = loop, loop.call_later(PAUSE, self._tick)
+            if loop not in self.ticking:  # each has its own: one of them may be held up
+                self.ticking.add(loop)
+                loop.call_later(PAUSE, self._tick, loop)
             return True
         return False
 
-    def _tick(self) -> None:
-        self.timer = None
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ticking.discard(loop)
         if self._over():
             return
-        if self.stale or time.monotonic() - self.drawn > STILL:
+        if time.monotonic() - self.drawn > (SOON if self.stale else STILL):
             self._draw()
         self._later()
 
@@ -190,9 +190,9 @@ def _going(shown: Shown) -> str:
     head = f'<div class="lw-head">{title(run)}</div>'
     past = "".join(_told(one) for one in shown.past)
     now = f"{line.step}  {line.what} …  {time.monotonic() - shown.since:.0f} s"
-    words = f'<div class="lw-words lw-soft">{escaped(shown.words)}</div>'
-    under_way = folded(now, "", "decision")
-    return f"{head}{bars(shown)}{past}{under_way}{words if shown.words else ''}"
+    words = tail(shown.spoken.words(), WORDS)  # a notebook is a file, too
+    spoken = f'<div class="lw-words lw-soft">{escaped(words)}</div>' if words else ""
+    return f"{head}{bars(shown)}{past}{folded(now, '', 'decision')}{spoken}"
 
 
 def _told(line: Line) -> str:

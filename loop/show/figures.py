@@ -68,7 +68,7 @@ def shown(text: str) -> str:
     'one\\n\\ttwo\\\\u202e'
     """
     lines = text.replace("\r\n", "\n").split("\n")
-    return "\n".join(line if line.isprintable() else _visible(line) for line in lines)
+    return "\n".join(map(_visible, lines))
 
 
 def _visible(line: str) -> str:

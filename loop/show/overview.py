@@ -163,9 +163,12 @@ def as_said(log: Log, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _text(log: Log, stored: str) -> Any:
-    with suppress(ValueError, LookupError):  # somebody's own text, which only begins so
-        return decode(stored, lambda part: str(log.asked(_PART, (part,))[0]["text"]))
+def _text(log: Log, stored: str) -> str:
+    """The text that is stored so; somebody's own text may look the same, and is what it is."""
+    with suppress(ValueError, LookupError, TypeError):
+        text = decode(stored, lambda part: str(log.asked(_PART, (str(part),))[0]["text"]))
+        if isinstance(text, str) and encode(text, {}) == stored:
+            return text
     return stored
 
 

@@ -1,5 +1,7 @@
 """`Spoken`: what models say while they say it, and nothing of a secret that has only begun."""
 
+from collections.abc import Iterator
+
 from attrs import define, field
 
 from loopwright.calls import Delta
@@ -10,7 +12,7 @@ KEPT = 8_000
 """Characters of a call: the private key of 8,192 bits has 6,400, and is known by its head."""
 
 BEGUN = 8
-"""So many characters without a space may be the beginning of a secret, which is not known yet."""
+"""So many characters may be the beginning of a secret; fewer are shown, as all words begin so."""
 
 _WORD = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 """What secrets are made of; scripts that have no spaces are not held back."""
@@ -18,29 +20,54 @@ _WORD = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
 @define
 class Spoken:
-    """The last words of each model call of a run that goes on."""
+    """The last words of each model call of a run that goes on: its thinking and its text apart."""
 
-    said: dict[str, str] = field(factory=dict)
+    said: dict[tuple[str, str], str] = field(factory=dict)
+    latest: tuple[str, str] = ("", "")
     redaction: Redaction = field(factory=Redaction)
 
-    def add(self, delta: Delta) -> str:
-        """Take the next words of a call; what may be shown of it."""
-        said = self.said[delta.call] = (self.said.get(delta.call, "") + delta.text)[-KEPT:]
-        said = _without_block(said)
-        if self.redaction.suspects(said):
-            said = self.redaction.masked(said)
-        return _without_word(said)
+    def add(self, delta: Delta) -> None:
+        """Take the next words of a call."""
+        self.latest = key = (delta.call, delta.kind)
+        self.said[key] = (self.said.get(key, "") + delta.text)[-KEPT:]
+
+    def words(self) -> str:
+        """What may be shown of the latest words; it takes too long to be asked for each delta."""
+        said = self.said.get(self.latest, "")
+        clear = before = _without_block(said)
+        if self.redaction.suspects(before):
+            clear = self.redaction.masked(before)
+        shown = _without_word(self._without_known(clear))
+        return shown if (before, shown) == (said, clear) else f"{shown}…"
 
     def happened(self, event: Event) -> None:
-        """Forget the words of a call that is over."""
+        """Forget the words of a call that is over; those of others are no longer the latest."""
+        self.latest = ("", "")
         if isinstance(event, Returned | Failed):
-            self.said.pop(event.call, None)
+            self.said = {key: said for key, said in self.said.items() if key[0] != event.call}
+
+    def _without_known(self, text: str) -> str:
+        """`text` without the beginning of a known secret at its end: it may have spaces."""
+        begun = max((_begun(secret, text) for secret in self._known()), default=0)
+        return text[: len(text) - begun]
+
+    def _known(self) -> Iterator[str]:
+        yield from self.redaction.plain
+        if odd := self.redaction.odd:
+            yield from filter(odd.fullmatch, self.redaction.environment.values())
+
+
+def _begun(secret: str, text: str) -> int:
+    """With how many characters of the secret `text` ends."""
+    lengths = range(len(secret) - 1, BEGUN - 1, -1)
+    return next((length for length in lengths if text.endswith(secret[:length])), 0)
 
 
 def _without_block(text: str) -> str:
     """`text` up to the block of a private key whose end has not come."""
-    before, begins, block = text.rpartition("-----BEGIN ")
-    return before if begins and block.count("-----") < 3 else text
+    before, _, block = text.rpartition("-----BEGIN ")
+    title, *more = block.split("-----")
+    return before if "PRIVATE KEY" in title and len(more) < 3 else text
 
 
 def _without_word(text: str) -> str:

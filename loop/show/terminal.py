@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
@@ -12,7 +13,10 @@ from loopwright.events import Ended, Event, Intended, Paused, Resumed
 from loopwright.run import Run
 from loopwright.show.lines import Line, Lines
 from loopwright.show.spoken import Spoken
-from loopwright.show.text import cut, short, tail, visible
+from loopwright.show.text import cut, end, short, tail, visible, width
+
+PAUSE = 0.1
+"""Seconds between two looks at what models say while they say it: one reads no faster."""
 
 
 class Progress:
@@ -26,6 +30,7 @@ class Progress:
         self.gathered: dict[str, Lines] = {}
         self.speaking: dict[str, Spoken] = {}
         self.several = False
+        self.passed = 0.0
 
     def __call__(self, run: Run, event: Event | Delta) -> None:
         if isinstance(event, Delta):
@@ -35,10 +40,17 @@ class Progress:
 
     def _speaks(self, run: Run, delta: Delta) -> None:
         """The last words so far, on the line that the step is on."""
-        said = self.speaking.setdefault(run.run_id, Spoken()).add(delta)
         gathered = self.gathered.get(run.run_id)
-        step = f"{gathered.line.step:>3}  " if gathered else ""
-        self._write(run, f"{step}{delta.kind}: {visible(tail(said, 60))}", passing=True)
+        if gathered is None or not _wipes(self.stream or sys.stderr):
+            return
+        if run.run_id not in self.speaking:
+            self.speaking[run.run_id] = Spoken()
+        spoken = self.speaking[run.run_id]
+        spoken.add(delta)
+        if time.monotonic() - self.passed >= PAUSE:
+            self.passed = time.monotonic()
+            words = visible(tail(spoken.words(), 60))
+            self._write(run, f"{gathered.line.step:>3}  {delta.kind}: ", words, passing=True)
 
     def _happened(self, run: Run, event: Event) -> None:
         before = run.step if isinstance(event, Resumed) else 0
@@ -68,19 +80,36 @@ class Progress:
             run, f"     {run.outcome}{verified}{why}  [{run.cost:.6f} USD, {run.seconds:.1f} s]"
         )
 
-    def _write(self, run: Run, text: str, *, passing: bool = False) -> None:
-        """A line; one in passing is wiped by the next, and shown only where that can be done."""
+    def _write(self, run: Run, text: str, words: str = "", *, passing: bool = False) -> None:
+        """A line; one in passing is wiped by the next, and shown only where that can be done.
+
+        Of the `words` in passing the end is shown.
+        """
         mark = f"{visible(run.run_id[-4:])} " if self.several else ""
         out: TextIO | None = self.stream or sys.stderr
         if out is None:  # as under pythonw
             return
         with suppress(OSError, ValueError):  # nobody looks any more; the run goes on
-            wiping = out.isatty() and os.environ.get("TERM") != "dumb"
             line = _sayable(f"{mark}{text}", out)
-            if wiping or not passing:
-                line = cut(line, max(1, _wide(out) - 1)) if passing else f"{line}\n"
+            if (wiping := _wipes(out)) or not passing:
+                line = _fitted(line, _sayable(words, out), out) if passing else f"{line}\n"
                 out.write(f"\r\x1b[K{line}" if wiping else line)
                 out.flush()
+
+
+def _wipes(out: TextIO | None) -> bool:
+    """Whether a line can be wiped, and so one in passing be shown."""
+    with suppress(OSError, ValueError):
+        return out is not None and out.isatty() and os.environ.get("TERM") != "dumb"
+    return False
+
+
+def _fitted(line: str, words: str, out: TextIO) -> str:
+    """The line and the end of the words, as far as there is room for them."""
+    most = max(1, _wide(out) - 1)
+    line = cut(line, most)
+    room = most - width(line)
+    return f"{line}{end(words, room)}" if room else line
 
 
 def _sayable(text: str, out: TextIO) -> str:

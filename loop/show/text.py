@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from loopwright.legible import legible
+
 
 def short(text: str, most: int) -> str:
     """The beginning of `text` on one line of at most so many characters."""
@@ -17,11 +19,7 @@ def tail(text: str, most: int) -> str:
 
 def visible(text: str) -> str:
     """`text` with everything escaped that would not show, or would steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    return legible(text, lambda char: char.encode("unicode_escape").decode())
 
 
 def cut(text: str, most: int) -> str:
@@ -35,6 +33,15 @@ def cut(text: str, most: int) -> str:
     while width(text) > most - 1:
         text = text[: min(len(text) - 1, most)]
     return f"{text}…"
+
+
+def end(text: str, most: int) -> str:
+    """The end of `text` in at most so many columns of a terminal, of which there is one.
+
+    >>> end("上海的雨", 6), end("Rain", 4)
+    ('…的雨', 'Rain')
+    """
+    return cut(text[::-1], most)[::-1]
 
 
 def width(text: str) -> int:

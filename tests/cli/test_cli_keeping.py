@@ -1,7 +1,10 @@
 """Commands that keep a log: they say what they would do, ask, and do that."""
 
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -83,6 +86,21 @@ def test_a_text_is_removed_and_never_shown(typed: Typed, log: Log) -> None:
     assert "findings 0" in typed("check").stdout
     assert "holds no text" in typed("redact", "--yes", said="", status=2).stderr
     assert "does not hold this text" in typed("redact", "--yes", said=SECRET, status=3).stderr
+
+
+def test_a_text_that_is_no_utf_8_is_refused_and_not_shown(log: Log, tmp_path: Path) -> None:
+    said(log, "Dear Zoë!")
+    for errors in ("strict", "surrogateescape"):
+        done = subprocess.run(
+            [sys.executable, "-m", "loopwright", "redact", "--yes"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}"},
+            input="Zoë".encode("latin-1"),
+            capture_output=True,
+        )
+        assert done.returncode == 2
+        assert b"the standard input is no UTF-8: give the text so" in done.stderr
+        assert b"Zo" not in done.stdout + done.stderr
 
 
 def test_a_text_that_stands_in_no_event_is_removed(typed: Typed, log: Log, waiting: str) -> None:

@@ -422,6 +422,15 @@ def test_the_category_of_a_refusal_is_kept(server):
     assert server(written).reply("anthropic").details == details
 
 
+@pytest.mark.parametrize("odd", ["cyber", 7, ["cyber"], None])
+def test_odd_details_of_a_refusal_are_left_out(server, odd):
+    delta = json.dumps({"stop_reason": "refusal", "stop_details": odd}).encode()
+    written = stream(stop="refusal").replace(b'{"stop_reason": "refusal"}', delta)
+    assert delta in written
+    reply = server(written).reply("anthropic")
+    assert (reply.finish, reply.details) == ("refusal", {})
+
+
 def test_what_comes_is_told_while_it_comes(server, request_of):
     pieces = []
     request = request_of(tell=lambda kind, text: pieces.append((kind, text)))

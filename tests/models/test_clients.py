@@ -21,7 +21,7 @@ from loopwright.models.sdk import LARGEST_ERROR
 
 WIRES = ("anthropic", "openai", "chat")
 HERE = "http://127.0.0.1:9"
-KEY = "correct-horse-battery-staple-lemon"
+KEY = "correct-horse-7-battery-staple-lemon"
 MODELS = {"anthropic": "anthropic", "openai": "openai", "chat": "openai-chat"}
 
 
@@ -153,6 +153,28 @@ def test_no_piece_of_a_key_is_told(wire, server, echo: str) -> None:
     assert failure.message.endswith(", sorry")
 
 
+PLACEHOLDERS = [
+    ("sk-no-key-required", "'messages' is required"),
+    ("test-api-key", "invalid x-api-key"),
+    ("my-own-server-needs-no-api-key-at-all", "no x-api-key at all: required by my-own-server."),
+]
+
+
+@pytest.mark.parametrize(("key", "said"), PLACEHOLDERS)
+def test_words_that_stand_in_a_key_are_told(key: str, said: str) -> None:
+    assert failures.masked(said, [key]) == said
+    assert failures.masked(f"{said} {key}", [key]) == f"{said} [key]"
+
+
+@pytest.mark.parametrize("name", WIRES)
+@pytest.mark.parametrize("place", ["default_headers", "default_query"])
+def test_words_that_stand_in_headers_or_the_query_are_told(name: str, server, place: str) -> None:
+    given = {"X-Team": "billing-requests", "X-Deployment": "gpt-6-sol-in-production"}
+    body = json.dumps({"error": {"message": "too many requests for gpt-6-sol"}}).encode()
+    said = server(body, status=404, content_type="application/json")
+    assert said.reply(name, **{place: given}).message == "404: too many requests for gpt-6-sol"
+
+
 def shared(key: str, text: str, size: int) -> list[str]:
     """The pieces of `key` that stand in `text`."""
     pieces = [key[at : at + size] for at in range(len(key) - size + 1)]
@@ -195,6 +217,24 @@ def test_nothing_counts_after_the_last_event(name: str, server, garbage: bytes) 
     assert told(server(stream(name) + garbage).reply(name)) == ("Hello", True)
 
 
+NEWS = [
+    {"detail": "routed to eu"},
+    {"message": "cached", "request_id": "r"},
+    {"message": "compiled", "code": "print(1)"},
+    {"error": "a tool of the provider crashed"},
+]
+
+
+@pytest.mark.parametrize("name", ["anthropic", "openai"])
+@pytest.mark.parametrize("news", NEWS)
+def test_an_event_of_a_type_that_nobody_knows_is_passed_over(
+    name: str, server, news: dict[str, str]
+) -> None:
+    """The answer is whole and paid: to take news for an error would pay it twice."""
+    told_of = wire.sse({"type": "brand.new", **news})
+    assert told(server(told_of + stream(name)).reply(name)) == ("Hello", True)
+
+
 TYPES = ["Application/JSON", "text/plain", "", "Text/Event-Stream; charset=UTF-8", "text/html"]
 
 
@@ -229,6 +269,20 @@ def test_blanks_without_end_are_no_answer(server) -> None:
 
 
 # -------------------------------------------------------------------------------- a client's owner
+
+
+@pytest.mark.parametrize("name", WIRES)
+def test_an_http_client_of_your_own_serves_one_event_loop(name: str, server, request_of) -> None:
+    one = server(stream(name)).provider(name)
+
+    async def asked() -> list[Any]:
+        return [await one.reply(request_of()) for _ in range(2)]
+
+    one.check()
+    assert [told(reply) for reply in asyncio.run(asked())] == [("Hello", True)] * 2
+    with pytest.raises(BadInput, match=r"http_client= is closed.* leave it out"):
+        one.check()
+
 
 ERROR = b"x" * 1000
 

@@ -195,6 +195,11 @@ def test_a_call_that_has_begun_and_never_ended_is_not_lost(server, status):
         assert answer.finish == "length"
 
 
+def test_an_item_that_begins_at_no_place_is_the_first(server):
+    begun = sse({"type": "response.output_item.added", "output_index": None, "item": CALL})
+    assert server(begun + stream(CALL)).reply("openai").tool_calls == (ToolCall("call_1", "t"),)
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "finish"),
     [

@@ -24,6 +24,7 @@ from loopwright.events import Setting
 from loopwright.models import Scripted
 from loopwright.models.rehearsal import CallTool, Rehearsal
 from loopwright.policies.redact import EMAIL, IBAN, Redact
+from loopwright.policies.spans import compiled
 from loopwright.tools import tool
 from loopwright.trail import Trail
 
@@ -94,6 +95,19 @@ def test_each_pattern_is_tried_by_itself(patterns: tuple[str, ...], text: str, m
     run = Loop(model, policies=[Redact(*patterns)]).run_now(Task("{it}"), it=text)
     assert run.output == "Done."
     assert model.requests[0].messages[0].text == masked
+
+
+def test_many_patterns_are_compiled_once() -> None:
+    """Python itself keeps 512: with more, each would be compiled anew for each text."""
+    policy = Redact(*(rf"\bname{i}\b" for i in range(600)))
+    run = before(ToolCall("1", "send", {"to": "name0 and name599, not name600"}))
+    said = policy.decide(run)
+    assert isinstance(said, Amend)
+    assert isinstance(said.call, ToolCall)
+    assert said.call.arguments == {"to": "[redacted] and [redacted], not name600"}
+    known = compiled.cache_info().misses
+    assert policy.decide(run) == said
+    assert compiled.cache_info().misses == known
 
 
 def test_it_speaks_only_before_calls_to_models_and_tools() -> None:

@@ -10,7 +10,7 @@ import pytest
 from moments import Clock
 
 from loopwright import BadInput, Budget, Log, Loop, Outcome, Run, Task
-from loopwright.calls import Reply, Request, Text, ToolCall, Usage
+from loopwright.calls import Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Switch
 from loopwright.events import Returned
 from loopwright.models import Scripted, set_price
@@ -396,11 +396,36 @@ def test_a_child_keeps_its_own_log_where_the_calling_run_has_none(log: Log) -> N
         for topic in ("rain", "rain", "snow", "hail")
     ]
     children = [log.run(run_id) for run_id in log.ids()]
-    assert [child.parent for child in children] == [run.run_id for run in runs]
+    assert all(
+        child.run_id.startswith(run.run_id) for child, run in zip(children, runs, strict=True)
+    )
+    assert [child.parent for child in children] == [""] * 4  # which no log has
+    assert len(log.runs().rows()) == 4
     assert [child.outcome for child in children[:3]] == [Outcome.accepted] * 3
     assert "the ceiling 'poems' of 0.600000 USD a month" in children[3].why
     (row,) = log.db.query("select settled from ceilings")
     assert row["settled"] == 0.5
+
+
+def test_runs_of_one_id_without_a_log_have_children_of_their_own(log: Log) -> None:
+    agent = poet(Scripted(lambda request: f"{request.messages[0].text} Oh!"), "0.5", log=log)
+    for topic in ("rain", "snow"):
+        calling = Loop(boss("Done.", topic=topic)).run_as("same", Task("x", tools=[agent]), {})
+        run = asyncio.run(calling)
+        (result,) = (b for m in run.messages for b in m.blocks if isinstance(b, ToolResult))
+        assert f"Write about {topic}. Oh!" in result.content
+    assert len(log.ids()) == 2
+
+
+def test_what_a_child_did_is_undone_from_the_log_of_its_own_loop(log: Log) -> None:
+    shelf = Shelf()
+    put = tool(shelf.put, undo=tool(shelf.take, effect="idempotent"))
+    model = Scripted(_once("put", {"book": "a"}), name="inner")
+    inner = Task("Shelve {what}.", tools=[put])
+    agent = delegate(inner, Loop(model, log=log), usd=0, name="outer")
+    run = Loop(filling()).run_now(Task("x", tools=[agent], checks=[lambda answer: "No."]))
+    assert run.outcome is Outcome.rejected
+    assert (shelf.books, shelf.taken) == ([], ["a"])
 
 
 def test_two_ceilings_of_one_name_are_refused_before_anything_is_spent(log: Log) -> None:
