@@ -206,7 +206,8 @@ class Port:
 class Inline(Port):
     """Carries calls out one after the other, and never waits: for tests and for laws.
 
-    Its clock moves on by a thousandth of a second at each reading, and by the whole of a sleep.
+    Its clock moves on by a thousandth of a second at each reading, and by the whole of a sleep;
+    sleeps that begin together end as if they had passed at the same time.
     """
 
     def __init__(
@@ -216,14 +217,18 @@ class Inline(Port):
         tell: "Callable[[Run, Delta], object] | None" = None,
     ) -> None:
         super().__init__(providers, ask, tell)
-        self.clock = 1_750_000_000.0
+        self.begun = self.clock = 1_750_000_000.0
 
     def now(self) -> float:
         self.clock = round(self.clock + 0.001, 3)
         return self.clock
 
+    def together(self, performances: Sequence[Performance]) -> Outcomes:
+        self.begun = self.clock
+        return super().together(performances)
+
     async def sleep(self, seconds: float) -> None:
-        self.clock += seconds
+        self.clock = max(self.clock, self.begun + seconds)
 
 
 class Through(Port):

@@ -359,3 +359,17 @@ def test_a_stop_whose_end_was_lost_is_decided_anew() -> None:
     again = Resumed(port.now(), setting(policies))
     resumed = driven(carried(before, again, policies, port))
     assert (resumed.outcome, resumed.why) == (whole.outcome, whole.why)
+
+
+def test_sleeps_that_begin_together_pass_together() -> None:
+    port = Inline()
+    begun = port.clock
+    sleeps: list[Any] = [port.sleep(3.0), port.sleep(2.0)]
+
+    async def slept() -> None:
+        async with port.together(sleeps) as each:
+            async for _ in each:
+                pass
+
+    asyncio.run(slept())
+    assert port.clock == begun + 3.0
