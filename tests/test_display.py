@@ -133,6 +133,13 @@ def test_without_a_stream_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
         assert carried(Progress()).outcome == "accepted"
 
 
+def test_a_stream_of_an_encoding_that_nobody_knows_hurts_no_run() -> None:
+    class Odd(io.StringIO):
+        encoding = "nobody's"
+
+    assert carried(Progress(Odd())).outcome == "accepted"
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_several_runs_are_told_apart_to_the_last(terminal: bool) -> None:
     screen = Screen(terminal)

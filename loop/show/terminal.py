@@ -89,7 +89,7 @@ class Progress:
         out: TextIO | None = self.stream or sys.stderr
         if out is None:  # as under pythonw
             return
-        with suppress(OSError, ValueError):  # nobody looks any more; the run goes on
+        with suppress(OSError, ValueError, LookupError):  # nobody looks any more; the run goes on
             line = _sayable(f"{mark}{text}", out)
             if (wiping := _wipes(out)) or not passing:
                 line = _fitted(line, _sayable(words, out), out) if passing else f"{line}\n"
