@@ -9,13 +9,13 @@ from attrs import field, frozen
 
 from loopwright.api import Loop
 from loopwright.budget import Budget
-from loopwright.calls import Effect, Quote, ToolSpec
+from loopwright.calls import Effect, Quote, ToolCall, ToolSpec
 from loopwright.ceiling import nano
 from loopwright.codec import digest
 from loopwright.decisions import Decision, Stop, Switch
 from loopwright.draft import undone
 from loopwright.errors import BadInput, Mismatch
-from loopwright.events import Ceiling
+from loopwright.events import Ceiling, Intended
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
 from loopwright.run import Run
@@ -122,7 +122,7 @@ class Delegate:
         base = f"{run.owners[call]}.{call}" if call in run.owners else ""
         inside = self._inside(place)
         child = await inside.run_as(
-            _named(place, call, inside),
+            self._run_id(place, call, inputs, inside),
             self.task,
             inputs,
             parent=run.run_id if inside.log is place.loop.log else "",
@@ -142,7 +142,8 @@ class Delegate:
         doubt, and `RuntimeError` for what could not be undone.
         """
         loop = self._inside(place)
-        run_id = _named(place, undone(place.call), loop)
+        call = undone(place.call)
+        run_id = self._run_id(place, call, _arguments(place.run, call), loop)
         if loop.log is None:
             raise BadInput("what a child did is undone from the log: give the loop one")
         if not loop.log.has(run_id):
@@ -156,6 +157,15 @@ class Delegate:
         if child.not_undone:
             raise RuntimeError(child.why)
         return "undone"
+
+    def _run_id(self, place: Place, call: str, inputs: Mapping[str, Any], inside: Loop) -> str:
+        """The id of the child of this call.
+
+        A log has each calling run once. Where none has it, another may have had its id before, and
+        what the child is asked tells the two apart; for the same the child goes on, or has ended.
+        """
+        asked = "" if inside.log is place.loop.log else f"{digest(self.task.version, inputs)}."
+        return f"{place.run.run_id}.{asked}{call}"
 
     def _inside(self, place: Place) -> Loop:
         """The child's loop, under the eyes of the calling one, and inside its limits."""
@@ -172,15 +182,10 @@ class Delegate:
         )
 
 
-def _named(place: Place, call: str, inside: Loop) -> str:
-    """The id of the child of this call.
-
-    A log has each calling run once; where none has it, another may have had its id before, and only
-    who carries it out tells the two apart.
-    """
-    run = place.run
-    apart = "" if inside.log is place.loop.log else f"{digest(run.setting.by)}."
-    return f"{run.run_id}.{apart}{call}"
+def _arguments(run: Run, call: str) -> Mapping[str, Any]:
+    """With what a tool was called."""
+    intended = (event.call for event in run.events if isinstance(event, Intended))
+    return next(one.arguments for one in intended if isinstance(one, ToolCall) and one.id == call)
 
 
 def _check_waiting(child: Run) -> None:

@@ -417,6 +417,21 @@ def test_runs_of_one_id_without_a_log_have_children_of_their_own(log: Log) -> No
     assert len(log.ids()) == 2
 
 
+def test_a_child_that_waited_goes_on_where_the_calling_run_has_no_log(log: Log) -> None:
+    """The calling run begins anew, under the same id: nothing that the child did is done again."""
+    shelf = Shelf()
+    tools = [tool(shelf.put, effect="unsafe"), tool(shelf.take, effect="unsafe")]
+    calls = [ToolCall("1", "put", {"book": "b"}), ToolCall("1", "take", {"book": "b"}), "Done."]
+    model = Scripted(lambda request: calls[len(request.messages) // 2], name="inner")
+    waits = Loop(model, log=log, policies=[Approve("take")])
+    agent = delegate(Task("Shelve {what}.", tools=tools), waits, usd=0, name="outer")
+    for expected in (Outcome.waiting, Outcome.accepted):
+        run = asyncio.run(Loop(filling()).run_as("job", Task("x", tools=[agent]), {}))
+        assert (run.outcome, shelf.taken) == (expected, ["b"][: expected is Outcome.accepted])
+        if expected is Outcome.waiting:
+            log.answer(log.ids()[0], "approve")
+
+
 def test_what_a_child_did_is_undone_from_the_log_of_its_own_loop(log: Log) -> None:
     shelf = Shelf()
     put = tool(shelf.put, undo=tool(shelf.take, effect="idempotent"))
