@@ -221,13 +221,19 @@ class House:
         told = tuple(map(str, whole))
         return cls(whole, default, budget.limits(whole), budget.ceilings(whole), told)
 
+    def checked(self) -> "House":
+        """Itself, with the limits of the task in it. Raises `BadInput` for a budget with `when`
+        that has no effect."""
+        budget.check_when(self.policies, self.default)
+        return self
+
     def setting(self, task: Task, model: str, by: str = "") -> Setting:
         """What a run of `task` is carried out with in this house, on `model`, by whom.
 
-        Raises `BadInput` for a budget with `when` that has no effect, and if a ceiling of a tool,
-        as delegates have them, is another one of the same name: the call could only fail.
+        Raises `BadInput` as `checked` does, and if a ceiling of a tool, as delegates have them, is
+        another one of the same name: the call could only fail.
         """
-        budget.check_when(self.policies, self.default)
+        self.checked()
         for tool in task.tools.values():
             budget.agree(self.ceilings, getattr(tool, "ceilings", ()))
         return Setting(

@@ -169,7 +169,7 @@ def whatif(
     log = opened(log)
     given = task if isinstance(task, Task) else None
     own = flat(given.limits) if given and given.limits else ()
-    house = House.of((*flat(policies), *own))
+    house = House.of((*flat(policies), *own)).checked()
     recorded = map(log.events, chosen(log, since, task))
     rows = tuple(replayed(run, house, given) for run in recorded)
     _keep(log, house, rows)

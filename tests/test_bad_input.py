@@ -27,7 +27,7 @@ from loopwright.decisions import Decision
 from loopwright.models import OpenAI, Scripted
 from loopwright.policies import Approve, Budget, CacheReplies, Escalate, Retry
 from loopwright.port import Port
-from loopwright.tools import tool
+from loopwright.tools import delegate, tool
 
 
 @tool
@@ -287,6 +287,12 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
             Task("x")
         ),
         "unpriced='allow' holds for a whole loop: say it in a Budget without when",
+    ),
+    "a limit of a delegate above the default, under a condition": (
+        lambda: delegate(
+            Task("x"), Loop(Scripted([]), policies=[Budget(steps=500).when(always)]), usd=1
+        ),
+        "the default of 100 steps holds beside it",
     ),
     "a script of one number": (
         lambda: Scripted(5),  # type: ignore[arg-type]

@@ -415,6 +415,7 @@ def test_which_runs_are_asked_about(log: Log) -> None:
         ({"since": True}, "since=True: give an ISO date"),
         ({"task": 3}, "task=3: give a Task, its title, or None"),
         ({"policies": [3]}, "3 is no policy"),
+        ({"policies": [Budget(usd=2).when(bool)]}, "the default of 1 usd holds beside it"),
     ],
 )
 def test_what_cannot_be_asked(log: Log, wrong: dict[str, Any], message: str) -> None:

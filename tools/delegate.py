@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 from attrs import field, frozen
@@ -16,6 +17,7 @@ from loopwright.decisions import Decision, Stop, Switch
 from loopwright.draft import undone
 from loopwright.errors import BadInput, Mismatch
 from loopwright.events import Ceiling, Intended
+from loopwright.house import House
 from loopwright.outcome import Outcome
 from loopwright.policy import Policy, flat
 from loopwright.run import Run
@@ -39,7 +41,8 @@ def delegate(
     child: what one of them brings in from outside, it may pass on. Where the calling run has no
     log, the child is kept in that of its own loop, if there is one, as a run without a parent.
 
-    Raises `BadInput` for what is no task, loop or amount, and for a name that no tool can have.
+    Raises `BadInput` for what is no task, loop or amount, for a name that no tool can have, and for
+    a budget with `when` in the loop that has no effect.
 
     >>> from loopwright.models import Scripted
     >>> poet = delegate(Task("Write about {topic}."), Loop(Scripted(["Oh!"])), usd=1, name="poet")
@@ -63,6 +66,7 @@ def delegate(
     }
     said = description or f"Has this done by somebody else, and gives the result: {task.title}"
     high = nano(usd)
+    House.of((*loop.policies, *flat(task.limits or ()), _slice(high, inf))).checked()
     return Delegate(task, loop, ToolSpec(name, said, schema), Quote(0, high))
 
 
@@ -170,7 +174,7 @@ class Delegate:
     def _inside(self, place: Place) -> Loop:
         """The child's loop, under the eyes of the calling one, and inside its limits."""
         mine, theirs, left = self.loop, place.loop, _left(place.run)
-        slice_ = Budget(usd=Decimal(self.quote.high) / 10**9, seconds=left)
+        slice_ = _slice(self.quote.high, left)
         return Loop(
             mine.model,
             policies=[Under(_above(place)), *mine.policies, slice_],
@@ -203,6 +207,11 @@ def _above(place: Place) -> tuple[Policy, ...]:
     task = place.run.task
     policies = flat((place.loop.policies, (task and task.limits) or ()))
     return tuple(policy for policy in policies if getattr(policy, "inherited", True))
+
+
+def _slice(high: int, seconds: float | None) -> Budget:
+    """What a child may spend, in nano-dollars and seconds."""
+    return Budget(usd=Decimal(high) / 10**9, seconds=seconds)
 
 
 def _left(run: Run) -> float | None:

@@ -89,8 +89,8 @@ class Assembly:
                 self.done = True
             case "error":
                 self._error, self.done = failures.error_in(event) or {}, True
-            case _ if not event.get("type"):
-                self._error = failures.error_in(event)
+            case _:
+                self._error = failures.error_event(event)
                 self.done = self._error is not None
 
     def _count(self, counted: Mapping[str, Any] | None) -> None:

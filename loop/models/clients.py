@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -42,6 +42,7 @@ class Clients:
         loop = asyncio.get_running_loop()
         if loop not in self._open:
             client = self._unused()
+            _check_apart(client, [other for other, _ in list(self._open.values())])
             held = self._held(loop, client)
             await anext(held)
             self._open[loop] = client, held
@@ -78,6 +79,19 @@ def _fitting(client: Any, kind: str) -> Any:
     raise BadInput(f"{type(client).__name__} is not the client that speaks here: give an {kind}")
 
 
+_ONE_LOOP = (
+    "it serves one event loop: await all runs in one, or leave it out, and each event loop has a "
+    "client of its own"
+)
+
+
+def _check_apart(client: Any, others: Iterable[Any]) -> None:
+    """Raises `BadInput` if one of `others`, of other event loops, has the same HTTP client."""
+    http = getattr(client, "_client", None)
+    if http is not None and any(getattr(other, "_client", None) is http for other in others):
+        raise BadInput(f"the http_client= is used in another event loop, and {_ONE_LOOP}")
+
+
 _HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 """What may stand in a header: visible ASCII, as the transport wants it."""
 
@@ -85,10 +99,7 @@ _HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 def _usable(client: Any) -> Any:
     """Raises `BadInput` for what can never be sent, before anything is spent."""
     if client.is_closed():
-        raise BadInput(
-            "the http_client= is closed, as it serves one event loop: await all runs in one, or "
-            "leave it out, and each event loop has a client of its own"
-        )
+        raise BadInput(f"the http_client= is closed, as {_ONE_LOOP}")
     url = client.base_url
     if url.scheme not in ("http", "https") or not url.host:
         said = failures.masked(str(url))

@@ -291,11 +291,22 @@ def error_in(value: Any) -> Mapping[str, Any] | None:
     error = value.get("error")
     if isinstance(error, str) and error:
         return {"message": error, "code": value.get("code")}
-    if isinstance(error, Mapping) and error:
+    if isinstance(error, Mapping) and any(error.values()):
         return error
-    if value.get("type") == "error" or value.get("object") == "error" or value.get("detail"):
+    if value.get("type") == "error" or value.get("object") == "error":
         return value
-    return value if "message" in value and ("code" in value or "request_id" in value) else None
+    if value.get("choices"):  # what stands beside an answer is none, as in Spark's "Success"
+        return None
+    coded = "code" in value or "request_id" in value
+    return value if value.get("detail") or (value.get("message") and coded) else None
+
+
+def error_event(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The error that an event of a stream brings. One of a type that nobody knows brings none,
+    unless it is called one."""
+    kind = str(event.get("type") or "error")
+    named = kind.lower().endswith("error") or event.get("object") == "error"
+    return error_in(event) if named else None
 
 
 def _summary(body: str, headers: Mapping[str, str]) -> str:

@@ -95,8 +95,8 @@ class Assembly:
             case _ if kind.removeprefix("response.") in _ENDS:
                 self._response, self.done = dict(event["response"]), True
                 self._end(kind)
-            case _ if not event.get("type"):
-                self._error = failures.error_in(event)
+            case _:
+                self._error = failures.error_event(event)
                 self.done = self._error is not None
 
     def _begin(self, item: Mapping[str, Any]) -> None:

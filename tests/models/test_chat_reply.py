@@ -33,8 +33,13 @@ def read(*events, name="mine", **request):
 
 
 def at_once(message, finish, name="mine", **more):
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return whole({"choices": [choice], **more}, name)
+
+
+def whole(value, name="mine"):
     assembly = Assembly(Request("m", []), name)
-    assembly.whole({"choices": [{"index": 0, "message": message, "finish_reason": finish}], **more})
+    assembly.whole(value)
     return assembly.answer({})
 
 
@@ -355,10 +360,27 @@ def test_an_error_in_the_middle(event, kind):
     assert (failure.kind, failure.status, failure.usage.tokens) == (kind, 200, 15)
 
 
-def test_an_error_that_is_null_is_none():
-    assert (
-        read(delta(content="Hi"), {"detail": None, "error": None}, delta("stop"), END).text == "Hi"
-    )
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"detail": None, "error": None},
+        {"error": {}},
+        {"error": {"code": 0, "message": ""}},
+        {"code": "", "message": "", "request_id": "r"},
+        {"type": "vendor_info", "detail": "routed to eu"},
+        {"type": "vendor_info", "message": "routed", "code": 7},
+    ],
+)
+def test_what_is_no_error(odd):
+    assert read(delta(content="Hi"), odd, delta("stop"), END).text == "Hi"
+
+
+def test_what_stands_beside_an_answer_is_no_error():
+    """Spark says "Success" in each chunk."""
+    beside = {"code": 0, "message": "Success", "detail": "eu"}
+    assert read(delta(content="Hi") | beside, delta("stop") | beside, END).text == "Hi"
+    said = {"message": {"content": "Hi"}, "finish_reason": "stop"}
+    assert whole({"choices": [said]} | beside).text == "Hi"
 
 
 # ------------------------------------------------------------------------------ what is kept

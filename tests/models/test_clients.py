@@ -282,6 +282,12 @@ def test_an_http_client_of_your_own_serves_one_event_loop(name: str, server, req
     assert [told(reply) for reply in asyncio.run(asked())] == [("Hello", True)] * 2
     with pytest.raises(BadInput, match=r"http_client= is closed.* leave it out"):
         one.check()
+    one = server(stream(name)).provider(name)
+    with asyncio.Runner() as first:
+        first.run(asked())
+        with pytest.raises(BadInput, match="used in another event loop"):
+            asyncio.run(one.reply(request_of()))
+        assert [told(reply) for reply in first.run(asked())] == [("Hello", True)] * 2
 
 
 ERROR = b"x" * 1000

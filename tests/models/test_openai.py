@@ -237,9 +237,11 @@ def test_an_error_event_is_a_failure(server):
     assert server(sse(wrapped)).reply("openai").kind == "context_too_long"
 
 
-def test_an_error_without_a_type_is_a_failure(server, wire):
+@pytest.mark.parametrize("named", [{}, {"type": "server_error"}])
+def test_an_error_without_a_type_is_a_failure(server, wire, named):
+    """And one of a type that is called an error: it tells more than that the stream was cut."""
     error = {"code": "context_length_exceeded", "message": "too long"}
-    failure = server(sse({"error": error})).reply(wire)
+    failure = server(sse({"error": error} | named)).reply(wire)
     assert (failure.kind, failure.may_resend) == ("context_too_long", False)
     assert "too long" in failure.message
 
