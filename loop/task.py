@@ -119,10 +119,11 @@ def _checks(checks: Iterable[Check]) -> tuple[Check, ...]:
 def _check_judge(check: Any) -> None:
     """What a judge lacks would show only as an answer of which it could not tell."""
     reads = any(callable(getattr(check, name, None)) for name in ("read", "count"))
-    if not reads or type(getattr(check, "max_tokens", None)) is not int:
+    most = getattr(check, "max_tokens", None)
+    if not reads or type(most) is not int or most < 1:
         raise BadInput(
-            f"{check!r:.80} asks a model: give it max_tokens, a whole number, and read(reply) or "
-            "count(replies, run)"
+            f"{check!r:.80} asks a model: give it max_tokens, a whole number from 1, and "
+            "read(reply) or count(replies, run)"
         )
 
 

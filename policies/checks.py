@@ -18,6 +18,8 @@ from loopwright.run import Run
 
 def _pattern(check: Any, attribute: Any, pattern: Any) -> None:
     try:
+        if not isinstance(pattern, str):
+            raise TypeError("it is no text")
         re.compile(pattern)
     except (re.error, TypeError) as error:
         raise BadInput(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 
 
 def spans(patterns: Iterable[str], text: str, flags: int = 0) -> list[tuple[int, int]]:
@@ -25,7 +25,7 @@ def spans(patterns: Iterable[str], text: str, flags: int = 0) -> list[tuple[int,
     return apart
 
 
-@lru_cache(2**14)
+@cache
 def compiled(pattern: str, flags: int) -> re.Pattern[str]:
     """The pattern as it is tried. Python itself keeps 512, fewer than a list of names may have."""
     return re.compile(pattern, flags)

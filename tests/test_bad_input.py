@@ -25,7 +25,7 @@ from loopwright import (
 from loopwright.calls import Message, Reply, Request, Text, ToolCall
 from loopwright.decisions import Decision
 from loopwright.models import OpenAI, Scripted
-from loopwright.policies import Approve, Budget, CacheReplies, Escalate, Retry
+from loopwright.policies import Approve, Budget, CacheReplies, Escalate, Matches, Retry
 from loopwright.port import Port
 from loopwright.tools import delegate, tool
 
@@ -83,6 +83,12 @@ class Wordy(Mute):
     """A judge whose number is a text."""
 
     max_tokens: Any = "10"
+
+
+class Narrow(Mute):
+    """A judge whose verdict has no room."""
+
+    max_tokens = 0
 
 
 class NoPort:
@@ -257,12 +263,17 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "an asynchronous watch": (lambda: Loop(Scripted([]), watch=Eager()), "is async: give True"),
     "a judge without max_tokens": (
         lambda: Task("x", checks=[Mute()]),  # type: ignore[list-item]
-        "give it max_tokens, a whole number, and read(reply) or count(replies, run)",
+        "give it max_tokens, a whole number from 1, and read(reply) or count(replies, run)",
     ),
     "a judge whose verdict is as long as a text": (
         lambda: Task("x", checks=[Wordy()]),
-        "asks a model: give it max_tokens, a whole number, and read(reply) or",
+        "asks a model: give it max_tokens, a whole number from 1, and read(reply) or",
     ),
+    "a judge whose verdict has no room": (
+        lambda: Task("x", checks=[Narrow()]),
+        "a whole number from 1",
+    ),
+    "a pattern of bytes": (lambda: Matches(b"x"), "give a regular expression: it is no text"),  # type: ignore[arg-type]
     "a mock as a check": (
         lambda: Task("x", checks=[Mock(return_value=None)]),
         "asks a model: give it max_tokens, a whole number",
