@@ -5,15 +5,19 @@ import unicodedata
 from collections.abc import Callable
 
 _BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U0001d159\U000e0100-\U000e01ef]"
 )
 """What Python takes for printable, and no screen shows: of Unicode's Default_Ignorable_Code_Point
-those that are letters or marks, and the blank of Braille."""
+those that are letters or marks, and the blanks of Braille and of music."""
 
 _EMOJI = "\ufe0f"
 """Makes an emoji of the symbol before it, which shows; behind anything else it hides."""
 
 _KEYCAP = "\u20e3"
+
+_OTHERS = tuple("\u203c\u2049\u2139\u3030")
+"""What Unicode has emoji of, though it is a letter or punctuation."""
 
 
 def legible(text: str, escape: Callable[[str], str]) -> str:
@@ -40,4 +44,4 @@ def _makes_emoji(text: str, i: int) -> bool:
 
 
 def _symbol(char: str) -> bool:
-    return char > "~" and unicodedata.category(char).startswith("S")
+    return char in _OTHERS or (char > "~" and unicodedata.category(char).startswith("S"))

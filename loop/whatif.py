@@ -30,6 +30,7 @@ from loopwright.events import (
 from loopwright.fold import fold
 from loopwright.house import House
 from loopwright.log.migrations import transaction
+from loopwright.log.rows import readable
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
 from loopwright.policy import flat
@@ -170,8 +171,9 @@ def whatif(
     given = task if isinstance(task, Task) else None
     own = flat(given.limits) if given and given.limits else ()
     house = House.of((*flat(policies), *own)).checked()
-    recorded = map(log.events, chosen(log, since, task))
-    rows = tuple(replayed(run, house, given) for run in recorded)
+    with readable(log.path):
+        began = chosen(log, since, task)
+    rows = tuple(replayed(log.events(run), house, given) for run in began)
     _keep(log, house, rows)
     return Report(rows, _summary(rows))
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -16,12 +17,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loopwright import Loop, Run, Task
-from loopwright.calls import Delta, Failure, ToolCall
+from loopwright import Log, Loop, Run, Task
+from loopwright.calls import Delta, DeltaKind, Failure, ToolCall
 from loopwright.codec import shown
 from loopwright.models import Scripted
 from loopwright.policies import Approve, Retry
 from loopwright.show import figures, terminal
+from loopwright.show.lines import lines
+from loopwright.show.spoken import Spoken
 from loopwright.show.terminal import Progress
 from loopwright.show.text import visible, width
 from loopwright.tools import tool
@@ -153,6 +156,33 @@ def test_several_runs_are_told_apart_to_the_last(terminal: bool) -> None:
     assert screen.getvalue().splitlines()[-1].split("\x1b[K")[-1].startswith("     accepted")
 
 
+def test_the_steps_of_a_fork_are_numbered_as_in_its_log(log: Log) -> None:
+    calls = [ToolCall("1", "look", {"at": at}) for at in "ab"]
+    task, screen = Task("x", tools=[look]), Screen(terminal=False)
+    base = Loop(Scripted([*calls, "yes"]), log=log).run_now(task)
+    loop = Loop(Scripted([calls[1], "yes"]), log=log, watch=Progress(screen))
+    fork = loop.fork_now(base.run_id, task, at=2)
+    assert numbers(screen) == [line.step for line in lines(fork.events)][2:] == [3, 4, 5]
+
+
+def test_what_a_fork_asks_again_has_the_number_of_the_step_that_asked(log: Log) -> None:
+    task, screen, rules = Task("x", tools=[look]), Screen(terminal=False), [Approve("look")]
+    model = Scripted([ToolCall("1", "look", {"at": "a"})])
+    base = Loop(model, policies=rules, log=log).run_now(task)
+    loop = Loop(Scripted(["yes"]), policies=rules, log=log, watch=Progress(screen))
+    fork = loop.fork_now(base.run_id, task, at=2)
+    assert numbers(screen) == [2]
+    loop.answer(fork.run_id, "approve")
+    fork = loop.resume_now(fork.run_id, task)
+    assert numbers(screen) == [2, 2, 3, 4]
+    assert [line.step for line in lines(fork.events)] == [1, 2, 3, 4]
+
+
+def numbers(screen: Screen) -> list[int]:
+    """Of the steps that are shown."""
+    return [int(line[:3]) for line in screen.getvalue().splitlines() if line[:3].strip()]
+
+
 @pytest.mark.parametrize("columns", [20, 40, 200])
 def test_what_passes_fits_on_a_line_of_the_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch
@@ -239,6 +269,48 @@ def test_no_piece_of_a_known_secret_is_shown_that_has_spaces_or_letters(
     assert screen.getvalue().endswith("It is [redacted] and no more.")
 
 
+@pytest.mark.parametrize("size", [1, 7, 50])
+@pytest.mark.parametrize("ascii", [True, False])
+@pytest.mark.parametrize("secret", ['correct "horse" battery staple!', "Zoë wohnt in der Straße 7"])
+def test_no_piece_of_a_known_secret_is_shown_that_is_written_as_json(
+    secret: str, ascii: bool, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", secret)
+    spoken, written = Spoken(), json.dumps({"q": secret}, ensure_ascii=ascii) + "\n"
+    shown = []
+    for i in range(0, len(written), size):
+        spoken.add(Delta("1", "tool_call", written[i : i + size]))
+        shown.append(spoken.words())
+    assert not [words for words in shown if json.dumps(secret, ensure_ascii=ascii)[1:9] in words]
+    assert shown[-1] == '{"q": "[redacted]"}\n'
+
+
+BETWEEN = {"thinking": ["thinking"], "a call": ["tool_call"], "nothing": []}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_secret_at_the_beginning_of_a_second_block_is_not_shown(
+    secret: str, between: list[DeltaKind]
+) -> None:
+    """Of two blocks of text in a row nobody tells where the second begins."""
+    spoken, shown = Spoken(), []
+    said = [Delta("1", "text", "Let me see"), *(Delta("1", kind, "x") for kind in between)]
+    for delta in (*said, *(Delta("1", "text", char) for char in f"{secret} is the key")):
+        spoken.add(delta)
+        shown.append(spoken.words())
+    assert not [words for words in shown if "aB3aB3aB3" in words]
+    assert shown[-1].startswith("Let me ")
+    assert shown[-1].endswith("[redacted] is the key")
+
+
+@given(st.lists(st.sampled_from(["src/the_api_token", "the-key-of-x", "https://x.example/a?b=c"])))
+def test_long_words_are_shown_that_look_like_no_key(words: list[str]) -> None:
+    spoken, said = Spoken(), " ".join([*words, "x-api-key: is no secret."])
+    spoken.add(Delta("1", "text", said))
+    assert spoken.words() == said
+
+
 def test_what_is_held_back_has_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "PAUSE", 0)
     screen = Screen(terminal=True)
@@ -306,6 +378,7 @@ def test_what_would_not_show_is_escaped() -> None:
 
 
 BLANKS = "\u034f\u115f\u1160\u17b4\u180b\u180f\u2800\u3164\uffa0\ufe00\ufe0f\U000e0100\U000e01ef"
+BLANKS += "\U0001d159"
 
 
 @pytest.mark.parametrize("blank", BLANKS)
@@ -320,6 +393,6 @@ def test_a_letter_that_no_screen_shows_is_escaped(blank: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Z", "Mn"])))
 def test_what_shows_is_shown_as_it_is(text: str) -> None:
     assume(not set(text) & set(BLANKS))
-    said = f"{text}❤\ufe0f 1\ufe0f\u20e3 ↔\ufe0f"
+    said = f"{text}❤\ufe0f 1\ufe0f\u20e3 ↔\ufe0f \u2139\ufe0f\u203c\ufe0f\u2049\ufe0f\u3030\ufe0f"
     assert visible(said) == said
     assert visible(f"{said}1\ufe0f❤\ufe0f\ufe0f") == f"{said}1\\ufe0f❤\ufe0f\\ufe0f"

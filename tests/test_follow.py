@@ -1,8 +1,11 @@
 """Following: each event is seen when it is there, in order, once, by whoever it was written."""
 
 import asyncio
+import os
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright import Log, Loop, RunNotFound, Task
+from loopwright import Log, LogError, Loop, RunNotFound, Task
 from loopwright.calls import Request, ToolCall
 from loopwright.events import Event
-from loopwright.log.follow import follow, follow_all, reader
+from loopwright.log.follow import follow, follow_all, found, reader
+from loopwright.log.rows import readable
 from loopwright.log.vacuum import vacuum
 from loopwright.models import Scripted
 from loopwright.policies import Approve
@@ -129,17 +133,84 @@ def test_runs_that_are_summed_up_between_two_looks_are_seen(log: Log) -> None:
     assert told == wanted
 
 
-def test_a_run_that_is_removed_before_it_was_read_is_not_shown(log: Log) -> None:
+def test_what_was_seen_at_once_is_shown_though_it_is_removed_meanwhile(log: Log) -> None:
     seen = follow_all(log)
     _begun_by(seen, log)
-    first, second = sorted(carried(log).run_id for _ in range(2))
-    wanted = log.events(first)
+    both = sorted(carried(log).run_id for _ in range(2))
+    wanted = [event for run in both for event in log.events(run)]
     told = [next(seen)[1]]
     assert len(vacuum(log, before=time.time() + 5)) == 3
-    assert not log.has(second)
+    assert not any(map(log.has, both))
     last = carried(log)
     told += [event for _, event in (next(seen) for _ in range(len(wanted) + last.seq - 1))]
     assert told == wanted + log.events(last.run_id)
+
+
+def test_a_run_whose_beginning_is_lost_is_an_error_that_names_check(log: Log) -> None:
+    seen = follow_all(log)
+    _begun_by(seen, log)
+    with log.writing() as connection:
+        connection.execute(
+            "insert into events select 'new', seq, type, time, call, data, checksum from events"
+            " where seq > 1"
+        )
+    with pytest.raises(LogError, match=r"an event of run new cannot be read: .*`loopwright check`"):
+        next(seen)
+
+
+@contextmanager
+def _rights(folder: Path, mode: int, user: int) -> Iterator[None]:
+    """The folder may be written, or not; root may all, and becomes another user."""
+    before, other = folder.stat().st_mode, os.geteuid()
+    may_change = not os.getuid()
+    if may_change:
+        os.seteuid(0)
+    folder.chmod(mode)
+    if may_change:
+        os.seteuid(user)
+    try:
+        yield
+    finally:
+        if may_change:
+            os.seteuid(0)
+        folder.chmod(before)
+        if may_change:
+            os.seteuid(other)
+
+
+@pytest.mark.parametrize("seen", ["less", "damage"])
+def test_what_is_read_while_others_write_is_read_again(seen: str) -> None:
+    """By one who may not write beside the file, and reads it as what does not change."""
+    with TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "runs.db"
+        with closing(Log(path, "process")) as log:
+            carried(log)
+        path.chmod(0o644)
+        asked: list[int] = []
+
+        def ask(connection: sqlite3.Connection) -> int:
+            with readable("the log"):
+                (count,) = connection.execute("select count(distinct run) from events").fetchone()
+            asked.append(count)
+            if len(asked) > 1:
+                return int(count)
+            with _rights(folder, 0o755, os.getuid()), closing(Log(path, "process")) as log:
+                carried(log)
+            if seen == "damage":
+                raise LogError("malformed")
+            return int(count)
+
+        with _rights(folder, 0o555, 65534):
+            assert next(found(str(path), ask)) == 2
+        assert asked == [1, 2]
+
+
+def test_what_cannot_be_read_is_not_read_again(log: Log) -> None:
+    def ask(connection: sqlite3.Connection) -> None:
+        raise LogError("malformed")
+
+    with pytest.raises(LogError, match="malformed"):
+        next(found(log.path, ask))
 
 
 def _begun_by(seen: Iterator[tuple[Run, Event]], log: Log) -> list[tuple[str, Event]]:
@@ -166,8 +237,6 @@ def test_a_run_that_is_not_there(log: Log) -> None:
 
 
 def test_the_connection_can_only_read(log: Log) -> None:
-    import sqlite3
-
     connection = reader(log.path)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("delete from kept")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+import shutil
 import signal
 import sqlite3
 import stat
@@ -29,6 +30,7 @@ from loopwright.policies import Approve, Retry
 from loopwright.report import opened
 from loopwright.running import Carried
 from loopwright.tools import tool
+from loopwright.whatif import whatif
 
 BEGIN = Started(1.0, "r", "task", "Hello.", Setting("a:b", by="here"))
 
@@ -200,6 +202,41 @@ def _reading_only(folder: Path) -> Iterator[None]:
         folder.chmod(0o755)
 
 
+def test_who_may_not_write_opens_again_what_others_have_written() -> None:
+    """What SQLite holds of the file, and what it would read from now on, do not fit together."""
+    with TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "runs.db"
+        with closing(Log(path)) as log:
+            append(log, 0, BEGIN)
+        path.chmod(0o644)
+        with _reading_only(folder):
+            reading = Log(path, read_only=True)
+            assert reading.events("r") == [BEGIN]
+        with closing(Log(path)) as log:
+            append(log, 1, Ended(2.0, Outcome.stopped, "x" * 9000))
+            told = log.events("r")
+        for ask in (reading.ids, lambda: reading.events("r"), reading.runs, lambda: reading.db):
+            with pytest.raises(LogError, match="was changed by others meanwhile: open it again"):
+                ask()
+        reading.close()
+        with _reading_only(folder), closing(Log(path, read_only=True)) as log:
+            assert log.events("r") == told
+
+
+def test_a_copy_without_all_its_parts_says_what_to_do() -> None:
+    with TemporaryDirectory() as name:
+        folder, path = Path(name) / "backup", Path(name) / "backup" / "runs.db"
+        folder.mkdir()
+        with closing(Log(Path(name) / "runs.db")) as log:
+            append(log, 0, BEGIN)
+            for part in ("", "-wal"):
+                shutil.copy(f"{log.path}{part}", f"{path}{part}")
+                Path(f"{path}{part}").chmod(0o644)
+        os.chmod(name, 0o755)
+        with _reading_only(folder), pytest.raises(LogError, match="copy it, with its -wal, to wh"):
+            Log(path, read_only=True)
+
+
 @pytest.mark.parametrize("left_open", [False, True])
 def test_who_may_not_write_follows_what_is_written_later(left_open: bool) -> None:
     with TemporaryDirectory() as name:
@@ -321,6 +358,26 @@ def test_a_log_that_was_opened_before_a_fork(log: Log) -> None:
             os._exit(0 if "opened before a fork: open it again in the child" in str(error) else 1)
         os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("ask", [Log.runs, Log.spend, lambda log: whatif(log, [])])
+def test_a_damaged_log_is_an_error_that_names_check(log: Log, ask: Callable[[Log], object]) -> None:
+    Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+    with log.writing() as connection, unguarded(connection):
+        connection.execute("update events set data = '{'")
+    reading = Log(log.path, read_only=True)
+    with pytest.raises(LogError, match=r"cannot be read: .*malformed JSON; `loopwright check`"):
+        ask(reading)
+    reading.close()
+
+
+def test_a_search_in_a_damaged_log_names_check(log: Log) -> None:
+    run = Loop(Scripted(["Hello."]), log=log).run_now(Task("Greet."))
+    log.sum_up()
+    with log.writing() as connection, unguarded(connection):
+        connection.execute("update events set data = '{' where run = ?", (run.run_id,))
+    with pytest.raises(LogError, match=r"malformed JSON; `loopwright check` shows what is whole"):
+        log.search("hello")
 
 
 @pytest.mark.parametrize("data", ["{", "[]", "null", '{"outcome":"done"}', '{"other":1}'])

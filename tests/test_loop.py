@@ -409,6 +409,50 @@ def test_leaving_in_the_middle_can_be_resumed(log: Log) -> None:
     assert loop.resume_now(run_id, task).output == "ok"
 
 
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
+def test_calls_that_were_only_shown_are_made_by_who_resumes(log: Log, at: int) -> None:
+    """Nobody is asked, nothing is presumed, and all is done once."""
+    sent: list[str] = []
+
+    @tool(effect="unsafe")
+    def send(to: str) -> str:
+        """Send it."""
+        sent.append(to)
+        return "sent"
+
+    set_price("stepped:stepped", "1", "1")
+    both = [ToolCall("1", "send", {"to": "Ada"}), ToolCall("2", "send", {"to": "Bo"})]
+    replies = [both, [ToolCall("1", "send", {"to": "Cy"})], [Text("ok")]]
+    said = [
+        Reply(blocks, "stop" if i == 2 else "tool_calls", Usage(5, output_visible=5))
+        for i, blocks in enumerate(replies)
+    ]
+    model = Scripted(lambda request: said[len(request.messages) // 2], name="stepped")
+    task = Task("Send it.", tools=[send], limits=Budget(usd=1))
+    loop = Loop(model, policies=[Budget(usd="0.1", name="all")], log=log)
+
+    async def main() -> None:
+        steps = loop.steps(task)
+        async for run in steps:
+            if run.step == at:
+                break
+        await steps.aclose()
+
+    asyncio.run(main())
+    (run_id,) = log.ids()
+    cut = log.run(run_id)
+    assert (cut.outcome, cut.spent.presumed, cut.spent.reserved) == (Outcome.cancelled, 0, 0)
+    run = loop.resume_now(run_id, task)
+    assert (run.output, sent) == ("ok", ["Ada", "Bo", "Cy"])
+    assert (run.spent.settled, run.spent.presumed) == (30_000, 0)
+    (ceiling,) = log.asked("select settled, reserved, presumed from ceilings")
+    assert list(ceiling.values()) == [0.00003, 0, 0]
+    states = [row["state"] for row in log.asked("select state from tool_calls order by seq")]
+    shown = {2: 2, 4: 1}.get(at, 0)
+    assert sorted(states) == ["not made"] * shown + ["returned"] * 3
+    assert log.run(run_id) == run
+
+
 def test_run_now_works_inside_a_running_event_loop(log: Log) -> None:
     async def main() -> Run:
         return Loop(Scripted(["ok"]), log=log).run_now(Task("x"))

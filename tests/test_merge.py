@@ -245,6 +245,20 @@ def test_what_comes_back_is_found(log: Log, tmp_path: Path) -> None:
     assert log.search("length")
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_cannot_be_read_in_the_other_is_no_fault_of_the_log(
+    logs: Sequence[Log], dry_run: bool
+) -> None:
+    one, two, _ = logs
+    run = carried(two, 1)
+    with two.writing() as connection, unguarded(connection):
+        connection.execute("update events set data = cast(x'7bff7d' as text) where seq = 2")
+    said = r"nothing was merged: one of the logs cannot be read: .*; `loopwright check`"
+    with pytest.raises(LogError, match=said):
+        merge(one, two.path, dry_run=dry_run)
+    assert not one.has(run.run_id)
+
+
 @contextmanager
 def nobody() -> Iterator[None]:
     """As a user who may not write everywhere: root may."""

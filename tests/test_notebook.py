@@ -7,8 +7,10 @@ import io
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from queue import Empty
@@ -567,6 +569,28 @@ def test_event_loops_that_take_turns_draw_no_more_often() -> None:
         took = time.monotonic() - begun
     assert waiting == {1}, "as many timers as event loops"
     assert len(seen.pages) <= 2 + took / PAUSE
+
+
+def test_runs_of_several_threads_share_the_display_of_their_cell() -> None:
+    """They begin at the same moment, and end so, while a front end takes its time."""
+    seen, shown, together = Handle(), list[Handle](), threading.Barrier(8)
+
+    def slow(page: Page) -> Handle:
+        time.sleep(0.005)
+        shown.append(seen(page))
+        return seen
+
+    cell, runs = Cell(slow), [carried(str(i)) for i in range(8)]
+
+    def go(run: Run) -> None:
+        for i in (1, run.seq):
+            together.wait()
+            cell(folded(run.events[:i]), run.events[i - 1])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(go, runs))
+    assert len(shown) == 1
+    assert seen.pages[-1].count("accepted</b>") == 8
 
 
 def test_a_front_end_that_is_gone_does_not_hurt_the_run() -> None:

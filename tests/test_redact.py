@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keeping import carried
@@ -19,8 +20,9 @@ from loopwright.log.redact import redact
 from loopwright.log.redaction import MASK
 from loopwright.log.vacuum import vacuum
 from loopwright.models import Scripted
-from loopwright.policies import Retry
+from loopwright.policies import Policy, Retry
 from loopwright.tools import memory, tool
+from loopwright.whatif import whatif
 
 NAME = 'Zoë "Z" O\'Hara\n2nd'
 LONG = "and much more is said of it, " * 30
@@ -259,6 +261,82 @@ def test_rows_that_would_become_the_same_stay(log: Log) -> None:
     assert not stands(log, "Grace Hopper")
 
 
+@pytest.mark.parametrize("rule", ["replace", "ignore", "rollback", "fail"])
+def test_a_row_stays_whatever_its_table_does_on_conflict(log: Log, rule: str) -> None:
+    log.connection.execute(f"create table owing (name text unique on conflict {rule}, usd int)")
+    rows = [(MASK, 100), ("Grace Hopper", 7), ("the Grace Hopper", 8)]
+    log.connection.executemany("insert into owing values (?, ?)", rows)
+    with pytest.raises(LogError, match=r"column name of the table owing cannot.*UNIQUE"):
+        redact(log, "Grace Hopper")
+    assert log.connection.execute("select * from owing").fetchall() == rows
+
+
+def test_a_trigger_may_still_replace(log: Log) -> None:
+    for statement in (
+        "create table people (name text)",
+        "create table latest (id integer primary key, name text)",
+        "create trigger kept_latest after update on people"
+        " begin insert or replace into latest values (1, new.name); end",
+        "insert into people values ('Ada Lovelace'), ('of Ada Lovelace')",
+    ):
+        log.connection.execute(statement)
+    assert redact(log, "Ada Lovelace").summary["places"] == 2
+    assert log.connection.execute("select * from latest").fetchall() == [(1, f"of {MASK}")]
+
+
+@frozen
+class Naming(Policy):
+    """A policy that names a person."""
+
+    who: str
+
+
+def test_rows_of_the_log_itself_may_become_the_same(log: Log) -> None:
+    told(log)
+    for said in ("Ada Lovelace", "Grace Hopper"):
+        whatif(log, [Naming(said)])
+    for said in ("Ada Lovelace", "Grace Hopper"):
+        assert redact(log, said).summary["places"] == 1
+    assert len(log.asked("select * from whatif")) == 1
+    assert not stands(log, "Grace Hopper")
+
+
+@pytest.mark.parametrize("table", ["a_trail", "z_trail"])
+def test_what_a_trigger_keeps_is_taken_out_too(log: Log, table: str) -> None:
+    made = [f"create table {table} (name text)", "create table people (name text)"]
+    for statement in (
+        *(made if table < "people" else reversed(made)),
+        f"create trigger kept_old after update on people"
+        f" begin insert into {table} values (old.name); end",
+        "insert into people values ('Ada Lovelace')",
+    ):
+        log.connection.execute(statement)
+    redact(log, "Ada Lovelace")
+    assert log.connection.execute(f"select * from {table}").fetchall() == [(MASK,)]
+    assert not stands(log, "Ada Lovelace")
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        "before update on people begin select raise(ignore); end",
+        "after update on people begin insert into people values (old.name); end",
+    ],
+)
+def test_a_trigger_that_does_not_let_go(log: Log, trigger: str) -> None:
+    before = log.events(told(log, "Ada Lovelace"))
+    log.connection.execute("create table people (name text)")
+    log.connection.execute("insert into people values ('Ada Lovelace')")
+    log.connection.execute(f"create trigger holds {trigger}")
+    with pytest.raises(LogError, match=r"in the table people cannot be.*nothing was changed"):
+        redact(log, "Ada Lovelace")
+    assert log.events(log.ids()[0]) == before
+    assert log.connection.execute("select * from people").fetchall() == [("Ada Lovelace",)]
+    log.connection.execute("drop trigger holds")
+    redact(log, "Ada Lovelace")
+    assert not stands(log, "Ada Lovelace")
+
+
 def test_a_table_that_is_named_almost_like_those_of_sqlite(log: Log) -> None:
     log.connection.execute("create table sqlite3notes (body text)")
     log.connection.execute("insert into sqlite3notes values ('Ada Lovelace')")
@@ -280,6 +358,16 @@ def test_tables_that_only_show_the_words_of_an_index(log: Log) -> None:
     assert planned.summary["places"] == done.summary["places"] == 2
     assert not stands(log, "lovelace")
     assert log.connection.execute("select term from words").fetchall() == [("ada",), ("redacted",)]
+
+
+@pytest.mark.parametrize("kind", ['"fts5"', "[FTS5]", "'fts5'", "`fts4`", "/* x */ fts3", "fts4"])
+def test_an_index_however_it_was_said(log: Log, kind: str) -> None:
+    log.connection.execute(f"create virtual table notes using {kind} (body)")
+    for number in range(20):
+        log.connection.execute("insert into notes values (?)", (f"lovelace {number}",))
+    log.connection.execute("vacuum")
+    assert redact(log, "lovelace").summary["places"] == 20
+    assert not stands(log, "ovelace")  # the words stand there in order, each without its beginning
 
 
 def test_an_index_that_cannot_be_made_anew(log: Log) -> None:

@@ -76,6 +76,8 @@ def export_test(path: str | None, as_json: bool, run: str, app: str, save: str |
         app, calling=False
     ).task  # what the test could not import is refused now, and not by the test
     to_file = save not in (None, "-")
+    if to_file:
+        out.placed(str(save))
     text = None if to_file else written(log, run, app=app)
     saved = save_test(log, run, str(save), app=app) if to_file else ()
     if as_json:
@@ -151,7 +153,9 @@ def _options(content: str | None, protobuf: bool, again: bool) -> dict[str, Any]
 def board(path: str | None, as_json: bool, since: str | None, save: str | None, web: bool) -> None:
     """Show a whole log as a page in the browser.
 
-    It tells what was spent, what was accepted, and what waits.
+    It tells what was spent, what was accepted, and what waits. Where no browser can be opened, it
+    needs --save. With --json it says where the page was saved: the figures are in `loopwright runs`
+    and `loopwright spend`.
 
     \b
     Example: loopwright board --since 2026-11-01 --save board.html

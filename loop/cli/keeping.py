@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ def merge(path: str | None, as_json: bool, yes: bool, dry: bool, sources: Sequen
     from loopwright.log.merge import merge as merged
     from loopwright.log.store import Log
 
-    found, target = [there(source) for source in sources], path or DEFAULT
+    found = [there(source, "give the paths of logs") for source in sources]
+    target = path or DEFAULT
     with TemporaryDirectory() as folder:  # a dry run makes no log
         log = Log(target if Path(target).exists() else Path(folder) / "new.db")
         planned = merged(log, *found, dry_run=True)
@@ -127,8 +129,9 @@ def _secret() -> str:
         text: str = click.prompt("The text to remove", hide_input=True, err=True)
         return text
     try:
+        if isinstance(sys.stdin, TextIOWrapper):  # the log is UTF-8, whatever the locale is
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
         text = sys.stdin.read().removesuffix("\n") if sys.stdin else ""
-        text.encode()  # some systems read any bytes, and the log would not hold such a text
     except UnicodeError:
         raise click.UsageError("the standard input is no UTF-8: give the text so") from None
     if not text:

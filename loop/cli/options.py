@@ -80,11 +80,11 @@ def logged(path: str | None) -> "Log":
     return opened(path)
 
 
-def there(path: str | None) -> str:
-    """The path of the log, if there is a file."""
+def there(path: str | None, advice: str = _NAME_ONE) -> str:
+    """The path of the log, if there is a file; the advice is for where there is none."""
     path = path or DEFAULT
     if not Path(path).exists():
-        raise NotFound(f"there is no log {path}: {_NAME_ONE}")
+        raise NotFound(f"there is no log {path}: {advice}")
     return path
 
 

@@ -171,12 +171,19 @@ def saved(text: str, path: str) -> None:
         click.echo(text, nl=not text.endswith("\n"))
         return
     spared(path)
+    placed(path)
     try:
         file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as out:
         out.write(text)
+
+
+def placed(path: str) -> None:
+    """Refuse a file whose folder is not there."""
+    if not (folder := Path(path).parent).exists():
+        raise Refused(f"{path} cannot be written: there is no folder {folder}: make it first")
 
 
 def opened(text: str, surely: bool) -> bool:
@@ -196,8 +203,9 @@ def opened(text: str, surely: bool) -> bool:
     file, path = tempfile.mkstemp(".html", "loopwright-")
     os.close(file)
     saved(text, path)
-    click.echo(f"opened {path}", err=True)
-    return browser.open(Path(path).as_uri())
+    if there := browser.open(Path(path).as_uri()):
+        click.echo(f"opened {path}", err=True)
+    return there
 
 
 def _display() -> bool:

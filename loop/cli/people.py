@@ -148,14 +148,19 @@ def _answer(
 def _meant(run: str, question: str | None, asked: list[dict[str, Any]]) -> dict[str, Any]:
     meant = [held for held in asked if question in (None, held["question"])]
     if not meant:
-        which = f" to {question}" if question else ""
-        raise out.NotFound(f"run {run} waits for no answer{which}")
+        raise out.NotFound(_not_waiting(run, question, asked))
     if len(meant) > 1:
         names = ", ".join(held["question"] for held in meant)
         raise click.UsageError(
             f"run {out.one_line(run)} asks several questions: say which: {names}"
         )
     return meant[0]
+
+
+def _not_waiting(run: str, question: str | None, asked: list[dict[str, Any]]) -> str:
+    which = f" to {question}" if question else ""
+    others = f", but to {', '.join(held['question'] for held in asked)}" if asked else ""
+    return f"run {run} waits for no answer{which}{others}: `loopwright pending` shows what waits"
 
 
 def _top(log: "Log", run: str) -> str:

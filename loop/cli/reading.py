@@ -82,6 +82,8 @@ def show(
     if as_json and save != "-":
         out.document(_whole(log, run))
     elif not save and (text or not _opened(log, run, web)):
+        if web and not text:
+            raise out.Refused("no browser can be opened here: leave --web out, or say --save FILE")
         out.paged(told.view(log.run(run)))
 
 
@@ -165,7 +167,12 @@ def spend(path: str | None, as_json: bool, since: str | None, by: Any) -> None:
     \b
     Example: loopwright spend --by model --since 2026-11-01
     """
-    out.report(logged(path).spend(by=by, since=since), as_json, "nothing was spent")
+    found = logged(path).spend(by=by, since=since)
+    out.report(found, as_json, "nothing was spent", (by, *_SPENT, *_WORKED))
+
+
+_SPENT = ("cost_usd", "possibly_billed_usd")
+_WORKED = ("model_calls", "failed", "input_tokens", "output_tokens")
 
 
 @click.command()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from loopwright.errors import BadInput, LogError, RunTaken
 from loopwright.log.migrations import current, found, migrate
@@ -27,6 +27,11 @@ SQLite's own 1,000 pages a fifth of what it takes to write an event with "proces
 MOMENT = 0.05
 """Seconds; to open a log takes a tenth of that."""
 
+Stamp = tuple[int, int, int]
+"""What tells that a file was written: its inode, its size, and when it was written last."""
+
+Opened = TypeVar("Opened")
+
 _TAKEN = "UNIQUE constraint failed: events.run, events.seq"
 
 _process = os.getpid()
@@ -45,10 +50,17 @@ if hasattr(os, "register_at_fork"):  # where there are forks
 class Writing:
     """The connection, held for one write; what SQLite says against it becomes an error of ours."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        connection: sqlite3.Connection,
+        read_only: bool = False,
+        stamp: Stamp | None = None,
+    ) -> None:
         self.path = path
         self.connection = connection
         self.read_only = read_only
+        self.stamp = stamp
         self.process = _process
         self.inside = False
         self.closed = False
@@ -60,13 +72,15 @@ class Writing:
     def lock(self) -> threading.RLock:
         """What a thread holds while it uses the connection, also to read, and may take again.
 
-        Raises `LogError` in a child that was forked, where it may be held by nobody for ever, and
-        once the connection is closed.
+        Raises `LogError` in a child that was forked, where it may be held by nobody for ever, once
+        the connection is closed, and where it would mix pages of now with others of before.
         """
         if self.process != _process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         if self.closed:
             raise LogError(f"{self.path} was closed: open it again")
+        if self.stamp and changed(self.path, self.stamp):
+            raise LogError(f"{self.path} was changed by others meanwhile: open it again")
         return self._lock
 
     def __enter__(self) -> sqlite3.Connection:
@@ -105,7 +119,8 @@ class Writing:
         if isinstance(error, sqlite3.Error):
             with suppress(sqlite3.Error):
                 found(self.connection, self.path)  # another process may have changed the schema
-            raise LogError(f"{self.path} cannot be written: {error!s:.200}") from error
+            said = f"{self.path} cannot be written: {error!s:.200}"
+            raise LogError(f"{said}{remedy(error, self.path)}") from error
 
     def _same_file(self) -> None:
         """Notice, within a tenth of a second, a file that was replaced."""
@@ -190,20 +205,44 @@ def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=effective)
 
 
-def reading(path: str) -> sqlite3.Connection:
+def reading(path: str) -> tuple[sqlite3.Connection, Stamp | None]:
     """A connection to a log that is there, which changes nothing; it sees views of this version.
 
     Where nothing can be written beside the file, and nobody has it open, it is read as what does
-    not change: what others write from then on is seen when it is opened again. Raises `LogError` if
-    it is no log, or of another schema.
+    not change, and the stamp is not `None`: once that is `changed`, it has to be opened again.
+    Raises `LogError` if it is no log, or of another schema.
     """
     if not Path(path).is_file():
         raise LogError(f"{path} cannot be read: there is no such file")
-    return twice(lambda: _opened(read_only(path), path, lambda there: current(there, path)))
+
+    def opens() -> tuple[sqlite3.Connection, Stamp | None]:
+        address, stamp = how_read(path)
+        return _opened(address, path, lambda there: current(there, path)), stamp
+
+    return twice(opens)
 
 
-def twice(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    """The connection, got at the second try if need be: who may not write beside a file cannot open
+def how_read(path: str) -> tuple[str, Stamp | None]:
+    """The address of `read_only`, and the stamp of the file if SQLite will not look at it again."""
+    address = read_only(path)
+    return address, None if address.endswith("mode=ro") else _stamp(path)
+
+
+def changed(path: str, stamp: Stamp | None) -> bool:
+    """Whether the file was written since it had this stamp, if it has to have one."""
+    return stamp is not None and _stamp(path) != stamp
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise LogError(f"{path} cannot be read: {error.strerror}") from None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def twice(opens: Callable[[], Opened]) -> Opened:
+    """What is opened, at the second try if need be: who may not write beside a file cannot open
     it at the very moment at which others do so, or close it."""
     try:
         return opens()
@@ -244,17 +283,24 @@ def _opened(
             set_up(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of what SQLite quotes
             said = f"{path} cannot be opened as a log: {error}; it was not changed"
-            raise LogError(f"{said}{_more(error)}") from None
+            raise LogError(f"{said}{remedy(error, path)}") from None
         stack.pop_all()
     return connection
 
 
-def _more(error: sqlite3.DatabaseError | UnicodeDecodeError) -> str:
-    damaged = isinstance(error, UnicodeError) or _code(error) == sqlite3.SQLITE_CORRUPT
-    return "; `loopwright check` shows what is whole" if damaged else ""
+def remedy(error: sqlite3.Error | UnicodeDecodeError, path: str) -> str:
+    """What to do about it, if anything is known: the end of a message."""
+    code = _code(error)
+    damaged = code == sqlite3.SQLITE_CORRUPT or str(error) == "malformed JSON"  # which has no code
+    if damaged or isinstance(error, UnicodeError):
+        return "; `loopwright check` shows what is whole"
+    copied = Path(f"{path}-wal").exists() and not Path(f"{path}-shm").exists()
+    if code == sqlite3.SQLITE_CANTOPEN and copied:
+        return "; copy it, with its -wal, to where you may write"
+    return ""
 
 
-def _code(error: sqlite3.DatabaseError) -> int:
+def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """What SQLite says, without its details; the module has errors of its own, which have none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 

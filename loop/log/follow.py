@@ -1,16 +1,17 @@
 """Follow: the events of runs while they are appended, by whatever process."""
 
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from attrs import frozen
 
 from loopwright.errors import LogError, RunNotFound
 from loopwright.events import Event, Reconciled, Resumed, Started
 from loopwright.fold import blank, fold
-from loopwright.log.file import BUSY, read_only, twice
+from loopwright.log.file import BUSY, Stamp, changed, how_read, read_only, twice
 from loopwright.log.rows import Parts, read_all, readable, whole
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
@@ -21,6 +22,8 @@ LOOK = 0.05
 at once, and a look takes some microseconds."""
 
 Until = Literal["waiting", "ended", "never"]
+
+Told = TypeVar("Told")
 
 LATE = 60.0
 """Seconds that an event may be older than the look which could see it first, at most: it is written
@@ -56,8 +59,12 @@ def followed(log: Log, run: str, *, until: Until = "waiting") -> Iterator[tuple[
     for event in log.events(run):
         state = _after(state, event)
         yield state, event
-    for connection in looks(log.path):
-        for event in _appended(connection, run, state.seq):
+
+    def new(connection: sqlite3.Connection) -> list[Event]:
+        return _appended(connection, run, state.seq)
+
+    for events in found(log.path, new):
+        for event in events:
             state = _after(state, event)
             yield state, event
         if _over(state, until):
@@ -76,19 +83,49 @@ def follow_all(log: Log) -> Iterator[tuple[Run, Event]]:
     A run that is resumed is shown from there on, a run that begins is shown as a whole.
     """
     log.sum_up()
+    seen: _Seen | None = None
+
+    def look(connection: sqlite3.Connection) -> tuple[_Seen, list[tuple[Run, Event]]]:
+        return _next(log, connection, seen) if seen else (_first(log, connection), [])
+
+    for now, news in found(log.path, look):
+        seen = now
+        yield from news
+
+
+@frozen
+class _Seen:
+    """How far all runs were seen: those that may go on, and where others have `begun` `since`."""
+
+    since: float
+    begun: set[tuple[str, int]]
+    states: dict[str, Run]
+
+
+def _first(log: Log, connection: sqlite3.Connection) -> _Seen:
     since = time.time() - LATE
-    with closing(_ready(log.path)) as connection:
-        begun = _begun(connection, since)
-        states: dict[str, Run] = {}
-        for run in _unsettled(connection):
-            with suppress(RunNotFound):  # `vacuum` has removed it meanwhile
-                states[run] = _after(blank(run), *_told(log, run))
-    for connection in looks(log.path):
-        before, begun, since = begun, _begun(connection, since), max(since, time.time() - LATE)
-        there = _unsettled(connection)
-        for run in sorted(states.keys() | there | {run for run, _ in begun - before}):
-            yield from _news(log, connection, states, run)
-        states = {run: held for run, held in states.items() if run in there or not _ended(held)}
+    begun = _begun(connection, since)
+    told = _told(log, sorted(_unsettled(connection)))
+    return _Seen(since, begun, {run: _after(blank(run), *events) for run, events in told})
+
+
+def _next(
+    log: Log, connection: sqlite3.Connection, seen: _Seen
+) -> tuple[_Seen, list[tuple[Run, Event]]]:
+    """What is new, taken as a whole before any of it is shown: who is shown it may take long, and
+    others remove runs meanwhile."""
+    since, begun = max(seen.since, time.time() - LATE), _begun(connection, seen.since)
+    there = _unsettled(connection)
+    runs = sorted(seen.states.keys() | there | {run for run, _ in begun - seen.begun})
+    told = _told(log, [run for run in runs if run not in seen.states])
+    states = {**seen.states, **{run: _before(run, events) for run, events in told}}
+    news: list[tuple[Run, Event]] = []
+    for run in filter(states.__contains__, runs):
+        for event in _appended(connection, run, states[run].seq):
+            states[run] = _after(states[run], event)
+            news.append((states[run], event))
+    held = {run: state for run, state in states.items() if run in there or not _ended(state)}
+    return _Seen(since, begun, held), news
 
 
 def _begun(connection: sqlite3.Connection, since: float) -> set[tuple[str, int]]:
@@ -96,27 +133,21 @@ def _begun(connection: sqlite3.Connection, since: float) -> set[tuple[str, int]]
     return set(_rows(connection, _BEGUN, since))
 
 
-def _news(
-    log: Log, connection: sqlite3.Connection, states: dict[str, Run], run: str
-) -> Iterator[tuple[Run, Event]]:
-    """What is new in a run, but for one that `vacuum` has removed meanwhile."""
-    if run not in states:
-        try:
-            states[run] = _after(blank(run), *_known(_told(log, run)))
-        except RunNotFound:
-            return
-    for event in _appended(connection, run, states[run].seq):
-        states[run] = _after(states[run], event)
-        yield states[run], event
+def _told(log: Log, runs: Sequence[str]) -> Iterator[tuple[str, list[Event]]]:
+    """The events of runs, but for those that `vacuum` has removed meanwhile. A log that is read as
+    what does not change has to be opened again, once for all of them, to see what is new."""
+    if not runs:
+        return
+    with closing(Log(log.path, read_only=True)) if log.read_only else nullcontext(log) as now:
+        for run in runs:
+            with suppress(RunNotFound):
+                yield run, now.events(run)
 
 
-def _told(log: Log, run: str) -> list[Event]:
-    """The events of a run. A log that is read as what does not change has to be opened again to see
-    what is new."""
-    if not log.read_only:
-        return log.events(run)
-    with closing(Log(log.path, read_only=True)) as now:
-        return now.events(run)
+def _before(run: str, told: list[Event]) -> Run:
+    """A run as it was before it was taken up, last."""
+    with whole(run):
+        return fold(blank(run), *_known(told))
 
 
 def _known(told: list[Event]) -> list[Event]:
@@ -142,16 +173,33 @@ def reader(path: str) -> sqlite3.Connection:
         raise LogError(f"{path} cannot be read: {error}") from None
 
 
-def looks(path: str) -> Iterator[sqlite3.Connection]:
+def found(path: str, ask: Callable[[sqlite3.Connection], Told]) -> Iterator[Told]:
+    """What `ask` finds: at once, and then each time that somebody has written.
+
+    What it finds while a file is written that SQLite was told does not change counts for nothing.
+    """
+    for connection, stamp in looks(path):
+        try:
+            told = ask(connection)
+        except LogError:
+            if not changed(path, stamp):
+                raise
+        else:
+            if not changed(path, stamp):
+                yield told
+
+
+def looks(path: str) -> Iterator[tuple[sqlite3.Connection, Stamp | None]]:
     """A connection that reads: at once, and then each time that somebody has written.
 
-    It is another one where SQLite was told that the file does not change, and it did.
+    It is another one where SQLite was told that the file does not change, and it did: then the
+    stamp tells so.
     """
-    state, seen = _state(path), None
+    state, seen = how_read(path), None
     connection = _ready(path)
     try:
         while True:
-            if state != (state := _state(path)):
+            if state != (state := how_read(path)):
                 connection.close()
                 connection, seen = _ready(path), None
             now = _rows(connection, "pragma data_version")
@@ -159,7 +207,7 @@ def looks(path: str) -> Iterator[sqlite3.Connection]:
                 time.sleep(LOOK)
                 continue
             seen = now
-            yield connection
+            yield connection, state[1]
     finally:
         connection.close()
 
@@ -177,16 +225,6 @@ def _ready(path: str) -> sqlite3.Connection:
         return connection
 
     return twice(ready)
-
-
-def _state(path: str) -> tuple[object, ...]:
-    """How the file is read, and what tells that it was written though SQLite would not look."""
-    address = read_only(path)
-    if address.endswith("mode=ro"):
-        return (address,)
-    with readable(path, OSError):
-        found = os.stat(path)
-    return address, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _unsettled(connection: sqlite3.Connection) -> set[str]:

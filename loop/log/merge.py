@@ -12,9 +12,10 @@ from attrs import frozen
 
 from loopwright.errors import BadInput, LogError
 from loopwright.log.balances import CARRIED
-from loopwright.log.file import read_only
+from loopwright.log.file import read_only, remedy
 from loopwright.log.migrations import transaction
 from loopwright.log.rewriting import unguarded
+from loopwright.log.rows import readable
 from loopwright.log.store import Log
 from loopwright.report import Report, opened
 
@@ -78,7 +79,8 @@ def _copy(log: Log, path: str | os.PathLike[str], copy: Path) -> Path:
         Log(copy, "process").close()
     except (sqlite3.Error, LogError) as error:
         said = str(error).replace(str(copy), os.fspath(path))
-        raise LogError(f"{os.fspath(path)} cannot be merged: {said}") from None
+        more = remedy(error, os.fspath(path)) if isinstance(error, sqlite3.Error) else ""
+        raise LogError(f"{os.fspath(path)} cannot be merged: {said}{more}") from None
     return copy
 
 
@@ -113,7 +115,9 @@ def _attached(connection: sqlite3.Connection, other: Path) -> Iterator[None]:
 def _compare(connection: sqlite3.Connection) -> None:
     """Raises `LogError` if the other log is damaged, or a run is another there, or only older."""
     for query, said in _REFUSED.items():
-        if found := connection.execute(query).fetchone():
+        with readable("nothing was merged: one of the logs"):
+            found = connection.execute(query).fetchone()
+        if found:
             raise LogError(f"{said.format(*found)}; nothing was merged")
 
 

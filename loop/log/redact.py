@@ -60,8 +60,8 @@ def redact(
 
     Raises `BadInput`, having changed nothing, for such a text, for one of fewer than 4 characters,
     and if a run in which it stands is still open; `LogError` if the log cannot be written, a row in
-    it not be changed, as it has to be unique, or an index not be made anew, and while others read
-    it.
+    it not be changed, as it has to be unique or a trigger of yours keeps it, or an index not be
+    made anew, and while others read it.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -288,7 +288,19 @@ def _beside(connection: sqlite3.Connection, found: re.Pattern[str], dry_run: boo
     borrowed = {name for name in _indexes(connection) if f"{name}_content" not in kinds}
     tables = [name for name in kinds if kinds[name] != "shadow" and name not in borrowed]
     held = [name for name in tables if not _only_shows(connection, name)]
-    return sum(_in_table(connection, table, dry_run) for table in held)
+    places = sum(_in_table(connection, table, dry_run) for table in held)
+    if places and not dry_run:
+        _looked_again(connection, held)
+    return places
+
+
+def _looked_again(connection: sqlite3.Connection, tables: list[str]) -> None:
+    """Take out what triggers wrote meanwhile, too; if one still keeps it, nothing is changed."""
+    for table in tables:
+        _in_table(connection, table, dry_run=False)
+    for table in tables:
+        if _in_table(connection, table, dry_run=True):
+            raise _stays(f"table {table}", "a trigger keeps it")
 
 
 _TABLES = """
@@ -339,19 +351,42 @@ def _in_column(connection: sqlite3.Connection, table: str, column: str, dry_run:
 
 def _replaced(connection: sqlite3.Connection, table: str, column: str, change: str) -> None:
     try:
-        connection.execute(f"update {_quoted(table)} {change}")
+        connection.execute(f"update {_or(connection, table)} {_quoted(table)} {change}")
     except sqlite3.IntegrityError as error:
-        raise LogError(
-            f"the text in the column {column} of the table {table} cannot be replaced: {error}; "
-            "nothing was changed: change it there yourself, and do the same again"
-        ) from None
+        raise _stays(f"column {column} of the table {table}", error) from None
+
+
+def _or(connection: sqlite3.Connection, table: str) -> str:
+    """What is done with rows that would no longer be unique: none of yours is deleted or skipped.
+
+    Where a table says nothing about it, nothing is said here, as it would bind its triggers, too.
+    """
+    if table in ("kept", "whatif", "exported"):
+        return "or replace"  # the log makes them again
+    query = "select sql like '%conflict%' from sqlite_master where type = 'table' and name = ?"
+    (has_own,) = connection.execute(query, (table,)).fetchone()
+    return "or abort" if has_own else ""
+
+
+def _stays(where: str, why: object) -> LogError:
+    return LogError(
+        f"the text in the {where} cannot be replaced: {why}; nothing was changed: "
+        "change it there yourself, and do the same again"
+    )
 
 
 def _indexes(connection: sqlite3.Connection) -> list[str]:
-    """The full-text indexes, whoever made them."""
-    query = "select name, sql from sqlite_master where type = 'table'"
-    is_one = re.compile(r"create virtual table.*using\s+fts[345]\b", re.I | re.S).match
-    return [name for name, said in connection.execute(query) if is_one(said or "")]
+    """The full-text indexes, whoever made them: FTS5 has a table for its settings, and the older
+    ones have one for their segments."""
+    return [name for (name,) in connection.execute(_INDEXES)]
+
+
+_INDEXES = """
+select name from pragma_table_list as one
+where schema = 'main' and type = 'virtual' and exists (
+  select 1 from pragma_table_list where schema = 'main' and type = 'shadow'
+    and name in (one.name || '_config', one.name || '_segdir'))
+"""
 
 
 def _indexed(connection: sqlite3.Connection) -> None:

@@ -81,7 +81,8 @@ class Log:
     `path` is created, readable by its owner only, if it is not there. `durability` is ``"power"``
     (an acknowledged event survives a power cut) or ``"process"`` (it survives ``kill -9``, and is
     faster). One log object may serve many runs, event loops and threads of one process. With
-    `read_only` the file has to be there and stays as it is, and what writes is a `LogError`.
+    `read_only` the file has to be there and stays as it is, and what writes is a `LogError`; in a
+    folder that may not be written so is what reads after others have written: open it again.
 
     Raises `LogError` if the file is no log, is read-only, or is of a newer schema.
 
@@ -110,8 +111,10 @@ class Log:
         self.durability: Durability = durability
         self.read_only = read_only
         self.redaction = Redaction()
-        self.connection = reading(self.path) if read_only else connected(self.path, durability)
-        self._writing = Writing(self.path, self.connection, read_only)
+        self.connection, stamp = (
+            reading(self.path) if read_only else (connected(self.path, durability), None)
+        )
+        self._writing = Writing(self.path, self.connection, read_only, stamp)
         self._local = threading.local()
         weakref.finalize(self, closed, self.connection, os.getpid())
         self.group = Group(self._commit)
@@ -136,7 +139,7 @@ class Log:
         import sqlite_utils
 
         self._writing.look()
-        own = reading(self.path) if self.read_only else asking(self.path, self.durability)
+        own = reading(self.path)[0] if self.read_only else asking(self.path, self.durability)
         database = sqlite_utils.Database(own, execute_plugins=False)
         weakref.finalize(database, closed, own, os.getpid())
         return database

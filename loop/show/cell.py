@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -80,12 +81,10 @@ class Cell:
         self.ticking: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self.drawn = 0.0
         self.stale = False
+        self.lock = threading.RLock()  # threads have runs of their own, and one display
 
     def __call__(self, run: Run, event: Event | Delta) -> None:
-        self._begin()
-        shown = self.runs.get(run.run_id)
-        if shown is None:
-            shown = self.runs[run.run_id] = Shown(run, Lines(run.step))
+        shown = self._begin(run)
         if isinstance(event, Delta):
             shown.spoken.add(event)
         else:
@@ -99,10 +98,14 @@ class Cell:
     def _over(self) -> bool:
         return all(shown.over for shown in list(self.runs.values()))  # other threads add some
 
-    def _begin(self) -> None:
-        """A cell that is executed shows its own runs only."""
-        if self.cell != (cell := _executing()):
-            self.cell, self.handle, self.runs = cell, None, {}
+    def _begin(self, run: Run) -> Shown:
+        """What is shown of the run; a cell that is executed shows its own runs only."""
+        with self.lock:
+            if self.cell != (cell := _executing()):
+                self.cell, self.handle, self.runs = cell, None, {}
+            if run.run_id not in self.runs:
+                self.runs[run.run_id] = Shown(run, Lines(run.step, run.in_flight))
+            return self.runs[run.run_id]
 
     def _later(self) -> bool:
         """Draw in a while, and again as time goes by; without an event loop there is no while."""
@@ -123,13 +126,14 @@ class Cell:
         self._later()
 
     def _draw(self) -> None:
-        self.stale, self.drawn = False, time.monotonic()
-        page = self._page()
-        with suppress(Exception):  # whatever becomes of a front end, the run goes on
-            if self.handle is None:
-                self.handle = self.publish(page)
-            else:
-                self.handle.update(page)
+        with self.lock:
+            self.stale, self.drawn = False, time.monotonic()
+            page = self._page()
+            with suppress(Exception):  # whatever becomes of a front end, the run goes on
+                if self.handle is None:
+                    self.handle = self.publish(page)
+                else:
+                    self.handle.update(page)
 
     def _page(self) -> "Page":
         shown = sorted(self.runs.values(), key=lambda one: one.over)

@@ -1,7 +1,7 @@
 """Lines: what each step of a run did, in the words that terminal, notebook and page show."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -100,10 +100,13 @@ class Line:
 
 
 class Lines:
-    """Gathers events into lines; `add` gives a line when it is complete."""
+    """Gathers events into lines; `add` gives a line when it is complete.
 
-    def __init__(self, step: int = 0) -> None:
-        self.line = Line(step)
+    The first may go on from a `step` whose `calls` are under way, as a run does that is resumed.
+    """
+
+    def __init__(self, step: int = 0, calls: Mapping[str, Call] | None = None) -> None:
+        self.line = Line(step, dict(calls or {}))
 
     def add(self, event: Event) -> Line | None:
         """Take one event; the line before it, if this one begins the next.

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from loopwright.codec import decode, encode
 from loopwright.errors import BadInput
+from loopwright.log.rows import readable
 from loopwright.log.store import Log
 from loopwright.outcome import Outcome
 from loopwright.report import Report, Since, seconds, usd
@@ -140,8 +141,13 @@ def runs(
     if not isinstance(given["task"], str | None):
         raise BadInput(f"task={task!r}: give a Task, its title, or None for all tasks")
     given["task"] = given["task"] and _in_views(given["task"])
-    rows = tuple(RunTotals(*_values(log, row)) for row in log.asked(_RUNS, given))
+    rows = tuple(RunTotals(*_values(log, row)) for row in _asked(log, _RUNS, given))
     return Report(rows, _counted(rows), plot=_by_time(rows))
+
+
+def _asked(log: Log, query: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+    with readable(log.path):
+        return log.asked(query, given)
 
 
 def _values(log: Log, row: dict[str, Any]) -> Iterator[Any]:
@@ -256,7 +262,7 @@ def spend(log: Log, by: By = "day", *, since: Since = None) -> Report[SpendTotal
     if by not in get_args(By):
         raise BadInput(f"by={by!r}: say one of {', '.join(get_args(By))}")
     query = _SPEND.format(by=by, order="1" if by == "day" else "cost_nano desc, 1")
-    found = log.asked(query, {"since": seconds(since)})
+    found = _asked(log, query, {"since": seconds(since)})
     rows = tuple(SpendTotals(by, *_values(log, row)) for row in found)
     plot = _costs(rows) if by == "day" and rows else None
     return Report(rows, _summed(rows), plot=plot, bar="cost_usd")

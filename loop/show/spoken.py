@@ -1,12 +1,14 @@
 """`Spoken`: what models say while they say it, and nothing of a secret that has only begun."""
 
+import json
+import re
 from collections.abc import Iterator
 
 from attrs import define, field
 
 from loopwright.calls import Delta
 from loopwright.events import Event, Failed, Returned
-from loopwright.log.redaction import Redaction
+from loopwright.log.redaction import MASK, Redaction
 
 KEPT = 8_000
 """Characters of a call: the private key of 8,192 bits has 6,400, and is known by its head."""
@@ -17,26 +19,36 @@ BEGUN = 8
 _WORD = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 """What secrets are made of; scripts that have no spaces are not held back."""
 
+_LONG = re.compile(r"[A-Za-z0-9_\-.+/=]{15,}")
+_RANDOM = re.compile(r"[0-9]|[a-z][A-Z]").search
+_WORDS_BEHIND = re.compile(
+    r"(?<=[A-Za-z0-9_\-])(?=-----BEGIN [A-Z ]*PRIVATE KEY|[Bb]earer |[Bb]asic )"
+)
+"""Secrets that have spaces, behind a letter."""
+
 
 @define
 class Spoken:
     """The last words of each model call of a run that goes on: its thinking and its text apart."""
 
     said: dict[tuple[str, str], str] = field(factory=dict)
+    kinds: dict[str, str] = field(factory=dict)
     latest: tuple[str, str] = ("", "")
     redaction: Redaction = field(factory=Redaction)
 
     def add(self, delta: Delta) -> None:
         """Take the next words of a call."""
         self.latest = key = (delta.call, delta.kind)
-        self.said[key] = (self.said.get(key, "") + delta.text)[-KEPT:]
+        block = "\n" if self.kinds.get(delta.call) not in (None, delta.kind) else ""
+        self.kinds[delta.call] = delta.kind
+        self.said[key] = f"{self.said.get(key, '')}{block}{delta.text}"[-KEPT:]
 
     def words(self) -> str:
         """What may be shown of the latest words; it takes too long to be asked for each delta."""
         said = self.said.get(self.latest, "")
         clear = before = _without_block(said)
         if self.redaction.suspects(before):
-            clear = self.redaction.masked(before)
+            clear = self._masked(before)
         shown = _without_word(self._without_known(clear))
         return shown if (before, shown) == (said, clear) else f"{shown}…"
 
@@ -45,6 +57,18 @@ class Spoken:
         self.latest = ("", "")
         if isinstance(event, Returned | Failed):
             self.said = {key: said for key, said in self.said.items() if key[0] != event.call}
+            self.kinds.pop(event.call, None)
+
+    def _masked(self, text: str) -> str:
+        """`text` without secrets, also where one stands in a word.
+
+        Of two blocks of one kind in a row the first ends in the word that the second begins with.
+        In passing, a word too many may be masked.
+        """
+        return _LONG.sub(self._hidden, self.redaction.masked(_WORDS_BEHIND.sub("\n", text)))
+
+    def _hidden(self, word: re.Match[str]) -> str:
+        return MASK if _RANDOM(word[0]) and self.redaction.suspects(word[0]) else word[0]
 
     def _without_known(self, text: str) -> str:
         """`text` without the beginning of a known secret at its end: it may have spaces."""
@@ -54,7 +78,10 @@ class Spoken:
     def _known(self) -> Iterator[str]:
         yield from self.redaction.plain
         if odd := self.redaction.odd:
-            yield from filter(odd.fullmatch, self.redaction.environment.values())
+            for secret in filter(odd.fullmatch, self.redaction.environment.values()):
+                yield secret
+                yield json.dumps(secret)[1:-1]
+                yield json.dumps(secret, ensure_ascii=False)[1:-1]
 
 
 def _begun(secret: str, text: str) -> int:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from loopwright.calls import NANO, Delta
-from loopwright.events import Ended, Event, Intended, Paused, Resumed
+from loopwright.events import Ended, Event, Intended, Paused
 from loopwright.run import Run
 from loopwright.show.lines import Line, Lines
 from loopwright.show.spoken import Spoken
@@ -53,8 +53,7 @@ class Progress:
             self._write(run, f"{gathered.line.step:>3}  {delta.kind}: ", words, passing=True)
 
     def _happened(self, run: Run, event: Event) -> None:
-        before = run.step if isinstance(event, Resumed) else 0
-        gathered = self.gathered.setdefault(run.run_id, Lines(before))
+        gathered = self.gathered.setdefault(run.run_id, Lines(run.step, run.in_flight))
         self.several |= len(self.gathered) > 1
         if spoken := self.speaking.get(run.run_id):
             spoken.happened(event)

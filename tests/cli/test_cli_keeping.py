@@ -67,7 +67,8 @@ def test_logs_are_merged(typed: Typed, log: Log, done: str, tmp_path: Path) -> N
     assert both.ids() == sorted([done, more])
     assert stat.S_IMODE((tmp_path / "all.db").stat().st_mode) == 0o600
     assert "runs 0" in typed(*words, "--yes").stdout
-    assert "there is no log nobody.db" in typed("merge", "nobody.db", status=3).stderr
+    told = typed("merge", "nobody.db", status=3).stderr
+    assert told == "Error: there is no log nobody.db: give the paths of logs\n"
     for one in (other, both):
         one.close()
 
@@ -101,6 +102,23 @@ def test_a_text_that_is_no_utf_8_is_refused_and_not_shown(log: Log, tmp_path: Pa
         assert done.returncode == 2
         assert b"the standard input is no UTF-8: give the text so" in done.stderr
         assert b"Zo" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"), [("cp1252", b""), ("ascii", b"\xef\xbb\xbf"), ("utf-8", b"\xef\xbb\xbf")]
+)
+def test_a_text_is_read_as_utf_8(log: Log, tmp_path: Path, encoding: str, mark: bytes) -> None:
+    """Whatever the locale says, and with a byte order mark, too."""
+    said(log, "Dear Zoë,\ngood day!")
+    done = subprocess.run(
+        [sys.executable, "-m", "loopwright", "redact", "--dry-run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        input=mark + "Zoë,\ngood day!\n".encode(),
+        capture_output=True,
+    )
+    assert done.returncode == 0
+    assert b"Would remove a text of 14 characters" in done.stdout
 
 
 def test_a_text_that_stands_in_no_event_is_removed(typed: Typed, log: Log, waiting: str) -> None:

@@ -98,8 +98,15 @@ def test_without_a_question_somebody_has_to_look(typed: Typed, log: Log, waiting
 
 
 def test_another_question_is_not_answered(typed: Typed, log: Log, waiting: str) -> None:
-    assert "waits for no answer to q99" in typed("approve", waiting, "q99", status=3).stderr
+    (question,) = log.questions(waiting)
+    told = f"no answer to q99, but to {question.id}: `loopwright pending` shows what waits"
+    assert told in typed("approve", waiting, "q99", status=3).stderr
     assert log.questions(waiting)
+
+
+def test_where_nothing_is_asked_nothing_is_answered(typed: Typed, done: str) -> None:
+    told = typed("approve", done, status=3).stderr
+    assert told.endswith("waits for no answer: `loopwright pending` shows what waits\n")
 
 
 def test_by_default_the_user_says_so(typed: Typed, log: Log, waiting: str) -> None:

@@ -202,6 +202,14 @@ def test_the_page_opens_in_the_browser(tmp_path: Path, done: str) -> None:
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
 
 
+def test_a_browser_that_was_asked_for_is_there_or_missed(tmp_path: Path, done: str) -> None:
+    environment = {**os.environ, "BROWSER": "no-such-browser", "PATH": "", "TMPDIR": str(tmp_path)}
+    missed = command(tmp_path, "show", done, "--web", env=environment)
+    said = "Error: no browser can be opened here: leave --web out, or say --save FILE\n"
+    assert (missed.returncode, missed.stdout, missed.stderr) == (2, "", said)
+    assert done in command(tmp_path, "show", done, "--web", "--text", env=environment).stdout
+
+
 def test_a_screen_with_few_letters(tmp_path: Path, log: Log) -> None:
     Loop(Scripted(["Grüße"]), log=log).run_now(Task("上海", name="上海"))
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}

@@ -52,6 +52,13 @@ def test_what_cannot_be_written_is_said(typed: Typed, app: Path, waiting: str) -
     assert typed(*words, status=2).stderr == "Error: clerk.py/test_it.py: Not a directory\n"
 
 
+def test_a_folder_that_is_not_there_is_to_be_made(typed: Typed, app: Path, waiting: str) -> None:
+    export = ("export-test", "last", "--app", "clerk.py")
+    for words in (export, ("show", "last"), ("board",)):
+        said = typed(*words, "--save", "t/x.py", status=2).stderr
+        assert said == "Error: t/x.py cannot be written: there is no folder t: make it first\n"
+
+
 def test_no_such_runs(typed: Typed, log: Log, done: str) -> None:
     assert typed("runs", "--task", "other", status=3).stdout == ""
     assert data(typed("runs", "--task", "other", "--json", status=3))["rows"] == []
@@ -66,6 +73,16 @@ def test_what_was_spent(typed: Typed, log: Log) -> None:
     assert "scripted:scripted" in typed("spend", "--by", "model").stdout
     assert "greet" in typed("spend", "--by", "task").stdout
     assert typed("spend", "--by", "colour", status=2).stdout == ""
+
+
+def test_what_it_cost_is_shown_on_a_narrow_terminal(
+    log: Log, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out, "_columns", lambda: 80)
+    for name in ("a-model-with-a-long-name", "b"):
+        Loop(Scripted(["Hi."], name=name), log=log).run_now(Task("x"))
+    head = unstyle(typed("spend", "--by", "model").stdout.splitlines()[0])
+    assert head.split()[:2] == ["model", "cost_usd"]
 
 
 def test_a_title_that_is_stored_in_another_form_is_shown_as_it_is(typed: Typed, log: Log) -> None:
