@@ -453,6 +453,37 @@ def test_calls_that_were_only_shown_are_made_by_who_resumes(log: Log, at: int) -
     assert log.run(run_id) == run
 
 
+def test_what_was_only_shown_is_not_taken_back(log: Log) -> None:
+    undone: list[str] = []
+
+    @tool(effect="idempotent")
+    def take(to: str) -> str:
+        """Take it back."""
+        undone.append(to)
+        return "taken back"
+
+    @tool(undo=take)
+    def send(to: str) -> str:
+        """Send it."""
+        return "sent"
+
+    model = Scripted(
+        [[ToolCall("1", "send", {"to": "Ada"})], [ToolCall("1", "send", {"to": "Bo"})]]
+    )
+    loop, task = Loop(model, log=log), Task("Send it.", tools=[send])
+
+    async def main() -> None:
+        steps = loop.steps(task)
+        async for run in steps:
+            if run.step == 4:
+                break
+        await steps.aclose()
+        await loop.unwind(log.ids()[0], task)
+
+    asyncio.run(main())
+    assert undone == ["Ada"]
+
+
 def test_run_now_works_inside_a_running_event_loop(log: Log) -> None:
     async def main() -> Run:
         return Loop(Scripted(["ok"]), log=log).run_now(Task("x"))
