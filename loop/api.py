@@ -19,8 +19,8 @@ from weakref import WeakKeyDictionary
 from loopwright import forks, models
 from loopwright.calls import Answer, Delta
 from loopwright.codec import nameable, plain
-from loopwright.errors import BadInput, LogError, RunTaken
-from loopwright.events import Event, Resumed, Setting, Started, Unwinding
+from loopwright.errors import BadInput, LogError, RunTaken, in_words
+from loopwright.events import Ended, Event, Resumed, Setting, Started, Unwinding
 from loopwright.fold import blank, fold
 from loopwright.given import function
 from loopwright.house import House
@@ -39,7 +39,7 @@ from loopwright.outfit import Watch, Wrap, asked, kept, watching, wrapped, wraps
 from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
-from loopwright.running import Carried, broken_off, check_same, finished, goes_on, last, only
+from loopwright.running import Carried, check_same, finished, goes_on, last, only
 from loopwright.task import Task, a_task
 
 _HOST = socket.gethostname()
@@ -103,8 +103,8 @@ class Loop:
     def steps(self, task: Task, /, **inputs: Any) -> AsyncGenerator[Run, None]:
         """The same, step by step: the run after each step, with what is about to happen.
 
-        A run whose generator is closed is cancelled, and the calls that it has shown last are not
-        made: `resume` makes them.
+        A run whose generator is closed is cancelled. What it has shown by then stands in the log as
+        intended: to whoever resumes it, it may have happened, and its money may be spent.
         """
         port = self._port()
         return self._begun(task, inputs, run_id(port), port)
@@ -363,33 +363,28 @@ class Loop:
     ) -> AsyncGenerator[Run, None]:
         """Through the loop, after the first events; an interruption is written down."""
         with Carried(self.log.group if self.log else None):
-            between = False
             try:
                 run = await port.record(run, [first, *more])
                 async with aclosing(loop(run, policies, port)) as steps:
                     async for run in steps:
-                        between = True
                         yield run
-                        between = False
             except BaseException as error:
-                self._interrupted(run, first.setting.by, error, between)
+                self._interrupted(run, first.setting.by, error)
                 raise
 
-    def _interrupted(self, run: Run, by: str, error: BaseException, between: bool) -> None:
+    def _interrupted(self, run: Run, by: str, error: BaseException) -> None:
         """Write down that the run was broken off, unless another process has it by now."""
         if isinstance(error, LogError):
             return
         with suppress(LogError):  # what interrupted the run is already on its way to the caller
             run = self.log.run(run.run_id, run.task) if self.log else run
             if run.setting.by == by and run.outcome is None:
-                events = broken_off(run, max(run.time, self._port().now()), error, between)
+                ended = Ended(max(run.time, self._port().now()), Outcome.cancelled, in_words(error))
                 if self.log:
-                    self.log.append_now(run.run_id, run.seq, events)
+                    self.log.append_now(run.run_id, run.seq, [ended])
                 if self.watch:
-                    for event in events:
-                        run = fold(run, event)
-                        with suppress(Exception):
-                            self.watch(run, event)
+                    with suppress(Exception):
+                        self.watch(fold(run, ended), ended)
 
     def _port(self) -> Port:
         port: Port = Live(self.providers, self.ask, self.watch)

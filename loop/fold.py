@@ -245,14 +245,10 @@ def _dispatched(run: Run, call: ToolCall) -> None:
     if call.undoable and call.purpose == "call" and _own(run, call):
         put(run, undoable=(*run.undoable, (call, "")))
     if call.purpose == "undo":
-        put(run, undoable=_but(run.undoable, undone(call)))
+        put(run, undoable=tuple(one for one in run.undoable if one[0].id != undone(call)))
     if call.id in run.slices:
         spent = unpresumed(run.spent, run.slices[call.id])
         put(run, spent=spent, slices=without(run.slices, call.id))
-
-
-def _but(undoable: tuple[tuple[ToolCall, str], ...], call: str) -> Any:
-    return tuple(one for one in undoable if one[0].id != call)
 
 
 def _own(run: Run, call: ToolCall) -> bool:
@@ -285,9 +281,8 @@ def _returned(run: Run, event: Returned) -> None:
         case ToolResult() as result:
             assert isinstance(call, ToolCall)
             _used(run, call, result, event)
-        case Answer() as answer if isinstance(call, ToolCall):  # it did not happen
-            again = evolve(call, purpose="call")
-            put(run, pending=(*run.pending, again), undoable=_but(run.undoable, call.id))
+        case Answer() as answer if isinstance(call, ToolCall):
+            put(run, pending=(*run.pending, evolve(call, purpose="call")))  # it did not happen
         case Answer() as answer:
             assert isinstance(call, Question)
             _heard(run, call, answer)
@@ -417,6 +412,7 @@ def _better(best: Attempt | None, new: Attempt) -> Attempt:
 def _unwinding(run: Run, event: Unwinding) -> None:
     answer = run.answer and evolve(run.answer, inspected=True)
     put(run, unwinding=event, pending=(), failed=(), batch=(), answer=answer)
+    put(run, in_flight=NONE, held=NONE)  # questions: what they are about is not done any more
 
 
 def _ended(run: Run, event: Ended) -> None:

@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
-from loopwright.calls import Answer, ModelCall, ToolCall
 from loopwright.codec import canonical
-from loopwright.errors import BadInput, in_words
-from loopwright.events import Ended, Event, Reconciled, Returned, Setting
+from loopwright.errors import BadInput
+from loopwright.events import Setting
 from loopwright.live import GRACE
 from loopwright.log.group import Group
 from loopwright.log.redaction import MASK
@@ -155,30 +154,6 @@ class Carried:
 async def _tick() -> None:
     while True:
         await asyncio.sleep(TICK)
-
-
-NOT_MADE = Answer(
-    "did not happen", by="the loop", note="it was shown, and the run was closed before it"
-)
-
-
-def broken_off(run: Run, now: float, error: BaseException, between: bool) -> list[Event]:
-    """What is written down of a run that `error` broke off; `between` its steps, the calls that it
-    has shown last were not made, and have cost nothing."""
-    ended = Ended(now, Outcome.cancelled, in_words(error))
-    shown = run.in_flight.values() if between else ()
-    free = [one for one in shown if isinstance(one, ToolCall) and _unpriced(one)]
-    paid = [one for one in shown if isinstance(one, ModelCall) and one.quote.high]
-    return [
-        *(Returned(now, call.id, NOT_MADE) for call in free),
-        ended,
-        *(Reconciled(now, call.id, 0, call.quote.high, NOT_MADE.by) for call in paid),
-    ]
-
-
-def _unpriced(call: ToolCall) -> bool:
-    """A delegate keeps its slice, and is idempotent; what clears up after a call is asked again."""
-    return call.purpose == "call" and not call.quote.high
 
 
 def goes_on(run: Run, setting: Setting) -> bool:

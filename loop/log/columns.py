@@ -16,7 +16,7 @@ _ANYWHERE = {
     "purpose": "`answer`, or the name of the judge or policy that wanted the call",
     "root": "the run at the top of the tree: the one that nobody delegated",
     "parent": "the run whose tool call this run is, or ''",
-    "state": "`returned`, `failed`, `not made`, or `unknown`: under way, or in doubt",
+    "state": "`returned`, `failed`, or `unknown`: under way, or in doubt",
     "failure": "the kind of the failure",
     "message": "the words of the failure",
     "seconds": "how long it took",

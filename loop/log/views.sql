@@ -120,10 +120,7 @@ select run, step, seq, call,
   json_extract(data, '$.call.name') as tool,
   json_extract(data, '$.call.arguments') as arguments,
   json_extract(data, '$.call.effect') as effect,
-  case came
-    when 'Returned' then iif(json_extract(outcome, '$.result.is') = 'Answer'
-      and json_extract(data, '$.call.purpose') is null, 'not made', 'returned')
-    when 'Failed' then 'failed' else 'unknown' end as state,
+  case came when 'Returned' then 'returned' when 'Failed' then 'failed' else 'unknown' end as state,
   coalesce(
     (select text from parts where digest = json_extract(outcome, '$.result.content."$part"')),
     json_extract(outcome, '$.result.content')

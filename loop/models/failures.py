@@ -295,18 +295,19 @@ def error_in(value: Any) -> Mapping[str, Any] | None:
         return error
     if value.get("type") == "error" or value.get("object") == "error":
         return value
-    if value.get("choices"):  # what stands beside an answer is none, as in Spark's "Success"
+    if value.get("choices") or value.get("code") in (0, "0"):  # as in Spark's "Success"
         return None
     coded = "code" in value or "request_id" in value
     return value if value.get("detail") or (value.get("message") and coded) else None
 
 
 def error_event(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The error that an event of a stream brings. One of a type that nobody knows brings none,
-    unless it is called one."""
-    kind = str(event.get("type") or "error")
-    named = kind.lower().endswith("error") or event.get("object") == "error"
-    return error_in(event) if named else None
+    """The error that an event of a stream brings. What one of a type that nobody knows says is
+    none, unless it is called one."""
+    kind, code = str(event.get("type") or "error"), str(event.get("code"))
+    known = kind in CODES or code in CODES or _ours([kind])
+    called = kind.lower().endswith("error") or event.get("object") == "error"
+    return error_in(event) if known or called or event.get("error") else None
 
 
 def _summary(body: str, headers: Mapping[str, str]) -> str:

@@ -345,6 +345,12 @@ def test_a_refusal():
         ({"error": {"message": "busy", "type": "overloaded_error"}}, "overloaded"),
         ({"error": {"message": "m", "code": "tool_use_failed"}}, "malformed"),
         ({"error": "something broke"}, "server_error"),
+        ({"type": "insufficient_quota", "message": "m", "code": 7}, "quota_exhausted"),
+        ({"type": "denied", "message": "m", "code": "insufficient_quota"}, "quota_exhausted"),
+        (
+            {"type": "invalid_request", "error": {"code": "context_length_exceeded"}},
+            "context_too_long",
+        ),
         ({"x_groq": {"id": "r", "error": "over capacity"}}, "server_error"),
         (
             {"object": "error", "message": "m", "type": "BadRequestError", "code": 400},
@@ -367,6 +373,7 @@ def test_an_error_in_the_middle(event, kind):
         {"error": {}},
         {"error": {"code": 0, "message": ""}},
         {"code": "", "message": "", "request_id": "r"},
+        {"code": 0, "message": "Success", "choices": []},
         {"type": "vendor_info", "detail": "routed to eu"},
         {"type": "vendor_info", "message": "routed", "code": 7},
     ],

@@ -10,6 +10,7 @@ from loopwright import BadInput, Budget, Log, Loop, Outcome, Task
 from loopwright.calls import Request, ToolCall, ToolResult
 from loopwright.events import Returned
 from loopwright.models import Scripted
+from loopwright.policies import Approve
 from loopwright.tools import tool
 from loopwright.use import Place
 
@@ -256,3 +257,28 @@ def test_a_person_has_it_taken_back_later(log: Log) -> None:
     again = asyncio.run(loop.unwind(run.run_id, task))
     assert (again.seq, len(taken)) == (run.seq, 2)
     assert loop.resume_now(run.run_id, task).seq == run.seq
+
+
+def test_what_a_person_has_taken_back_does_not_go_on(log: Log) -> None:
+    """A question that was still open is none any more."""
+    done: list[str] = []
+
+    @tool(effect="unsafe")
+    def sell(seat: int) -> str:
+        """Sell it."""
+        done.append("sold")
+        return "sold"
+
+    def back(seat: int) -> None:
+        done.append("taken back")
+
+    asks = [ToolCall("1", "book", {"seat": 4}), ToolCall("1", "sell", {"seat": 4}), "Done."]
+    model = Scripted(lambda request: asks[len(request.messages) // 2])
+    task = Task("Book.", tools=[tool(book, undo=back), sell])
+    loop = Loop(model, policies=[Approve("sell")], log=log)
+    run = loop.run_now(task)
+    assert run.outcome is Outcome.waiting
+    run = asyncio.run(loop.unwind(run.run_id, task))
+    assert (run.outcome, done, run.questions) == (Outcome.stopped, ["taken back"], [])
+    with pytest.raises(BadInput, match="waits for no answer"):
+        log.answer(run.run_id, "approve")
