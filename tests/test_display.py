@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loopwright import Log, Loop, Run, Task
+from loopwright import Log, Loop, Outcome, Run, Task
 from loopwright.calls import Delta, DeltaKind, Failure, ToolCall
 from loopwright.codec import shown
 from loopwright.models import Scripted
@@ -154,6 +154,32 @@ def test_several_runs_are_told_apart_to_the_last(terminal: bool) -> None:
     assert sorted(line[:5] for line in lines) == sorted(2 * [f"{mark} " for mark in marks])
     loop.run_now(Task("{x}"), x="alone")
     assert screen.getvalue().splitlines()[-1].split("\x1b[K")[-1].startswith("     accepted")
+
+
+def test_a_watch_that_joins_numbers_as_the_log_does(log: Log) -> None:
+    """Two calls were under way when the process died."""
+
+    @tool
+    def dies(at: str) -> str:
+        raise KeyboardInterrupt
+
+    both = [ToolCall("1", "dies", {"at": "a"}), ToolCall("2", "dies", {"at": "b"})]
+    task, screen = Task("x", tools=[dies]), Screen(terminal=False)
+    with pytest.raises(KeyboardInterrupt):
+        Loop(Scripted([both]), log=log).run_now(task)
+    loop = Loop(Scripted(["yes"]), log=log, watch=Progress(screen))
+    run = loop.resume_now(log.ids()[0], task)
+    assert run.outcome is Outcome.waiting
+    assert set(numbers(screen)) == {line.step for line in lines(run.events)} - {1} == {2, 3}
+
+
+def test_what_a_fork_answers_has_the_number_of_its_log(log: Log) -> None:
+    one = ToolCall("1", "look", {"at": "a"})
+    task, screen, rules = Task("x", tools=[look]), Screen(terminal=False), [Approve("look")]
+    base = Loop(Scripted([one]), policies=rules, log=log).run_now(task)
+    loop = Loop(Scripted(["yes"]), policies=rules, log=log, watch=Progress(screen))
+    fork = loop.fork_now(base.run_id, task, at=2, answer="approve")
+    assert set(numbers(screen)) == {line.step for line in lines(fork.events)} - {1}
 
 
 def test_the_steps_of_a_fork_are_numbered_as_in_its_log(log: Log) -> None:
@@ -302,6 +328,22 @@ def test_a_secret_at_the_beginning_of_a_second_block_is_not_shown(
     assert not [words for words in shown if "aB3aB3aB3" in words]
     assert shown[-1].startswith("Let me ")
     assert shown[-1].endswith("[redacted] is the key")
+
+
+def test_pieces_of_two_kinds_that_come_in_turns_are_not_torn() -> None:
+    """Some tell of a thought, maybe an empty one, beside each piece of the text."""
+    spoken, secret = Spoken(), "sk-ant-api03-aB3aB3aB3aB3aB3aB3aB3aB3"
+    for i in range(0, len(said := f"Hello world, the key is {secret} and more."), 3):
+        spoken.add(Delta("1", "thinking", ""))
+        spoken.add(Delta("1", "text", said[i : i + 3]))
+    assert spoken.words() == "Hello world, the key is [redacted] and more."
+
+
+@pytest.mark.parametrize("said", ["The standard- bearer of it", "Visual- Basic 6", "x-api-key: a"])
+def test_words_before_which_a_secret_could_begin_stay(said: str) -> None:
+    spoken = Spoken()
+    spoken.add(Delta("1", "text", f"{said}, "))
+    assert spoken.words() == f"{said}, "
 
 
 @given(st.lists(st.sampled_from(["src/the_api_token", "the-key-of-x", "https://x.example/a?b=c"])))

@@ -133,6 +133,16 @@ def test_runs_that_are_summed_up_between_two_looks_are_seen(log: Log) -> None:
     assert told == wanted
 
 
+def test_a_run_that_is_begun_and_resumed_between_two_looks_is_seen_whole(log: Log) -> None:
+    seen, policies = follow_all(log), [Approve("look")]
+    _begun_by(seen, log)
+    run = carried(log, policies=policies).run_id
+    log.answer(run, "deny")
+    Loop(Scripted(["Done."]), policies=policies, log=log).resume_now(run, TASK)
+    wanted = log.events(run)
+    assert [event for _, event in (next(seen) for _ in wanted)] == wanted
+
+
 def test_what_was_seen_at_once_is_shown_though_it_is_removed_meanwhile(log: Log) -> None:
     seen = follow_all(log)
     _begun_by(seen, log)

@@ -18,7 +18,7 @@ import pytest
 
 from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
 from loopwright.calls import Failure, Question, Reply, Request, Text, ToolCall, Usage
-from loopwright.events import Ended, Setting, Started
+from loopwright.events import Ended, Event, Setting, Started
 from loopwright.log.follow import follow, follow_all
 from loopwright.log.jsonl import lines
 from loopwright.log.migrations import VERSION
@@ -202,6 +202,12 @@ def _reading_only(folder: Path) -> Iterator[None]:
         folder.chmod(0o755)
 
 
+def _ended_again(path: Path) -> list[Event]:
+    with closing(Log(path)) as log:
+        append(log, 2, Ended(3.0, Outcome.stopped, "x" * 9000))
+        return log.events("r")
+
+
 def test_who_may_not_write_opens_again_what_others_have_written() -> None:
     """What SQLite holds of the file, and what it would read from now on, do not fit together."""
     with TemporaryDirectory() as name:
@@ -215,6 +221,10 @@ def test_who_may_not_write_opens_again_what_others_have_written() -> None:
         with closing(Log(path)) as log:
             append(log, 1, Ended(2.0, Outcome.stopped, "x" * 9000))
             told = log.events("r")
+        with _reading_only(folder):
+            during = Log(path, read_only=True)
+        with pytest.raises(LogError, match="was changed by others meanwhile"), during.reading():
+            told = _ended_again(path)
         for ask in (reading.ids, lambda: reading.events("r"), reading.runs, lambda: reading.db):
             with pytest.raises(LogError, match="was changed by others meanwhile: open it again"):
                 ask()

@@ -284,6 +284,31 @@ def test_a_trigger_may_still_replace(log: Log) -> None:
     assert log.connection.execute("select * from latest").fetchall() == [(1, f"of {MASK}")]
 
 
+def test_the_word_conflict_is_no_clause(log: Log) -> None:
+    for statement in (
+        "create table conflicts (name text)",
+        "create table latest (id integer primary key, name text)",
+        "create trigger kept_latest after update on conflicts"
+        " begin insert or replace into latest values (1, new.name); end",
+        "insert into conflicts values ('Ada Lovelace'), ('of Ada Lovelace')",
+    ):
+        log.connection.execute(statement)
+    assert redact(log, "Ada Lovelace").summary["places"] == 2
+
+
+def test_what_triggers_of_triggers_keep_is_taken_out_too(log: Log) -> None:
+    for name in "dcba":
+        log.connection.execute(f"create table {name} (name text)")
+    for name, kept in ("dc", "cb", "ba"):
+        log.connection.execute(
+            f"create trigger kept_in_{kept} after update on {name}"
+            f" begin insert into {kept} values (old.name); end"
+        )
+    log.connection.execute("insert into d values ('Ada Lovelace')")
+    redact(log, "Ada Lovelace")
+    assert not stands(log, "Ada Lovelace")
+
+
 @frozen
 class Naming(Policy):
     """A policy that names a person."""

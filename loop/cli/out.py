@@ -203,9 +203,11 @@ def opened(text: str, surely: bool) -> bool:
     file, path = tempfile.mkstemp(".html", "loopwright-")
     os.close(file)
     saved(text, path)
-    if there := browser.open(Path(path).as_uri()):
+    if browser.open(Path(path).as_uri()):
         click.echo(f"opened {path}", err=True)
-    return there
+        return True
+    os.unlink(path)
+    return False
 
 
 def _display() -> bool:

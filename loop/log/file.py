@@ -4,8 +4,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -69,22 +69,38 @@ class Writing:
         self._lock = threading.RLock()
 
     @property
-    def lock(self) -> threading.RLock:
+    def lock(self) -> AbstractContextManager[object]:
         """What a thread holds while it uses the connection, also to read, and may take again.
 
         Raises `LogError` in a child that was forked, where it may be held by nobody for ever, once
         the connection is closed, and where it would mix pages of now with others of before.
         """
+        self._usable()
+        return self._unchanged() if self.stamp else self._lock
+
+    def _usable(self) -> None:
         if self.process != _process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         if self.closed:
             raise LogError(f"{self.path} was closed: open it again")
-        if self.stamp and changed(self.path, self.stamp):
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """What is read while others write counts for nothing, errors included."""
+        with self._lock:
+            try:
+                self._same()
+                yield
+            finally:
+                self._same()
+
+    def _same(self) -> None:
+        if changed(self.path, self.stamp):
             raise LogError(f"{self.path} was changed by others meanwhile: open it again")
-        return self._lock
 
     def __enter__(self) -> sqlite3.Connection:
-        self.lock.acquire()
+        self._usable()
+        self._lock.acquire()
         try:
             if self.inside:  # the garbage collector may end a run at any place
                 raise LogError(f"{self.path} is being written by this very thread: do so after it")

@@ -116,9 +116,10 @@ def _next(
     others remove runs meanwhile."""
     since, begun = max(seen.since, time.time() - LATE), _begun(connection, seen.since)
     there = _unsettled(connection)
-    runs = sorted(seen.states.keys() | there | {run for run, _ in begun - seen.begun})
+    first = dict(sorted(begun - seen.begun, reverse=True))
+    runs = sorted(seen.states.keys() | there | first.keys())
     told = _told(log, [run for run in runs if run not in seen.states])
-    states = {**seen.states, **{run: _before(run, events) for run, events in told}}
+    states = {**seen.states, **{run: _before(run, events, first.get(run)) for run, events in told}}
     news: list[tuple[Run, Event]] = []
     for run in filter(states.__contains__, runs):
         for event in _appended(connection, run, states[run].seq):
@@ -144,10 +145,10 @@ def _told(log: Log, runs: Sequence[str]) -> Iterator[tuple[str, list[Event]]]:
                 yield run, now.events(run)
 
 
-def _before(run: str, told: list[Event]) -> Run:
-    """A run as it was before it was taken up, last."""
+def _before(run: str, told: list[Event], first: int | None) -> Run:
+    """A run as it was before the `first` time that it was begun or taken up since the last look."""
     with whole(run):
-        return fold(blank(run), *_known(told))
+        return fold(blank(run), *(told[: first - 1] if first else _known(told)))
 
 
 def _known(told: list[Event]) -> list[Event]:

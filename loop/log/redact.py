@@ -53,6 +53,7 @@ def redact(
 
     It is also taken out of what stands beside the events: answers, totals, what tools remember, and
     tables of your own, with their full-text indexes; the places there count in the summary alone.
+    What a stored column, or an index of yours, makes of several columns is not looked at.
 
     The words of the log itself, and what names something, are not changed: a text that stands in
     the name of a tool, a model, a policy, a ceiling or a run, or in a figure, is refused. To do the
@@ -296,12 +297,16 @@ def _beside(connection: sqlite3.Connection, found: re.Pattern[str], dry_run: boo
 
 def _looked_again(connection: sqlite3.Connection, tables: list[str]) -> None:
     """Take out what triggers wrote meanwhile, too; if one still keeps it, nothing is changed."""
-    for table in tables:
-        _in_table(connection, table, dry_run=False)
+    for _ in range(_PASSES):
+        if not sum(_in_table(connection, table, dry_run=False) for table in tables):
+            break
     for table in tables:
         if _in_table(connection, table, dry_run=True):
             raise _stays(f"table {table}", "a trigger keeps it")
 
+
+_PASSES = 5
+"""Tables in a row, each of which may keep what a trigger of the one before wrote there."""
 
 _TABLES = """
 select name, type from pragma_table_list where schema = 'main' and type <> 'view'
@@ -363,9 +368,12 @@ def _or(connection: sqlite3.Connection, table: str) -> str:
     """
     if table in ("kept", "whatif", "exported"):
         return "or replace"  # the log makes them again
-    query = "select sql like '%conflict%' from sqlite_master where type = 'table' and name = ?"
-    (has_own,) = connection.execute(query, (table,)).fetchone()
-    return "or abort" if has_own else ""
+    query = "select sql from sqlite_master where type = 'table' and name = ?"
+    (said,) = connection.execute(query, (table,)).fetchone()
+    return "or abort" if _CONFLICT(said) else ""
+
+
+_CONFLICT = re.compile(r"\bon\s+conflict\b", re.IGNORECASE).search
 
 
 def _stays(where: str, why: object) -> LogError:

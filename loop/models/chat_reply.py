@@ -115,7 +115,7 @@ class Assembly:
         for choice in event.get("choices") or ():
             if choice.get("index") in (0, None):
                 self._choose(choice)
-        error = failures.error_event(event)
+        error = (failures.error_in if event.get("error") else failures.error_event)(event)
         if error is None and "x_groq" in event:
             error = failures.error_in(event["x_groq"])
         if error is not None:

@@ -307,7 +307,7 @@ def error_event(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
     kind, code = str(event.get("type") or "error"), str(event.get("code"))
     known = kind in CODES or code in CODES or _ours([kind])
     called = kind.lower().endswith("error") or event.get("object") == "error"
-    return error_in(event) if known or called or event.get("error") else None
+    return error_in(event) if known or called else None
 
 
 def _summary(body: str, headers: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from loopwright.calls import NANO, Delta
 from loopwright.events import Ended, Event, Paused
 from loopwright.run import Run
 from loopwright.show import beside
-from loopwright.show.lines import DECISION, Line, Lines
+from loopwright.show.lines import DECISION, Line, Lines, joined
 from loopwright.show.markup import block, escaped, folded
 from loopwright.show.notebook import html, run_markdown, title
 from loopwright.show.spoken import Spoken
@@ -84,7 +84,7 @@ class Cell:
         self.lock = threading.RLock()  # threads have runs of their own, and one display
 
     def __call__(self, run: Run, event: Event | Delta) -> None:
-        shown = self._begin(run)
+        shown = self._begin(run, event)
         if isinstance(event, Delta):
             shown.spoken.add(event)
         else:
@@ -98,13 +98,13 @@ class Cell:
     def _over(self) -> bool:
         return all(shown.over for shown in list(self.runs.values()))  # other threads add some
 
-    def _begin(self, run: Run) -> Shown:
+    def _begin(self, run: Run, event: Event | Delta) -> Shown:
         """What is shown of the run; a cell that is executed shows its own runs only."""
         with self.lock:
             if self.cell != (cell := _executing()):
                 self.cell, self.handle, self.runs = cell, None, {}
             if run.run_id not in self.runs:
-                self.runs[run.run_id] = Shown(run, Lines(run.step, run.in_flight))
+                self.runs[run.run_id] = Shown(run, joined(run.events, event))
             return self.runs[run.run_id]
 
     def _later(self) -> bool:

@@ -1,7 +1,8 @@
 """Lines: what each step of a run did, in the words that terminal, notebook and page show."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from attrs import define, field, frozen
@@ -29,6 +30,7 @@ from loopwright.events import (
     Resumed,
     Returned,
     Started,
+    Unwinding,
 )
 from loopwright.fold import waits_for
 from loopwright.show.text import short
@@ -100,33 +102,40 @@ class Line:
 
 
 class Lines:
-    """Gathers events into lines; `add` gives a line when it is complete.
+    """Gathers events into lines; `add` gives a line when it is complete."""
 
-    The first may go on from a `step` whose `calls` are under way, as a run does that is resumed.
-    """
-
-    def __init__(self, step: int = 0, calls: Mapping[str, Call] | None = None) -> None:
-        self.line = Line(step, dict(calls or {}))
+    def __init__(self, step: int = 0) -> None:
+        self.line = Line(step)
+        self.open: dict[str, Call] = {}
 
     def add(self, event: Event) -> Line | None:
         """Take one event; the line before it, if this one begins the next.
 
-        What was decided before the first call shows with that call. A fork asks again what is open
-        in its base, in the step that asked it.
+        A step begins where nothing is under way, as in the run itself; what was decided before its
+        first call shows with that call.
         """
         done, line = None, self.line
-        begins = isinstance(event, Intended) and not _asked_again(line, event.call)
-        if begins and (line.came or not line.calls):
+        if isinstance(event, Intended) and not self.open:
             done = line if line.calls else None
             notes = [] if done else line.notes
             self.line = Line(line.step + 1, notes=notes, began=event.time)
         self.line.time = event.time
+        self._keep(event)
         _NOTES.get(type(event), _nothing)(self.line, event)
         return done
 
-
-def _asked_again(line: Line, call: Call) -> bool:
-    return isinstance(call, Question) and call.id in line.calls
+    def _keep(self, event: Event) -> None:
+        match event:
+            case Intended(call=call):
+                self.open[call.id] = call
+            case Returned(call=name) | Failed(call=name):
+                self.open.pop(name, None)
+            case Started() | Resumed():
+                self.open = {k: c for k, c in self.open.items() if isinstance(c, Question)}
+            case Unwinding():
+                self.open = {}
+            case _:
+                return
 
 
 def _nothing(line: Line, event: Any) -> None:
@@ -259,6 +268,15 @@ def _result(result: Any) -> Note:
             told = f"{by or 'a person'}: {text}"
             return Note("answer", told, f"{told}\n{note}" if note else "")
     return Note("aside", "")
+
+
+def joined(events: Iterable[Event], event: Any) -> Lines:
+    """Lines that go on where those before `event` left off; what they told is left out."""
+    gathered = Lines()
+    for before in takewhile(lambda one: one is not event, events):
+        gathered.add(before)
+    gathered.line = Line(gathered.line.step, dict(gathered.open))
+    return gathered
 
 
 def lines(events: Iterable[Event]) -> Iterator[Line]:

@@ -140,6 +140,8 @@ def runs(
     }
     if not isinstance(given["task"], str | None):
         raise BadInput(f"task={task!r}: give a Task, its title, or None for all tasks")
+    if not isinstance(parent, str | None):
+        raise BadInput(f"parent={parent!r:.80}: give the id of a run, or None for all")
     given["task"] = given["task"] and _in_views(given["task"])
     rows = tuple(RunTotals(*_values(log, row)) for row in _asked(log, _RUNS, given))
     return Report(rows, _counted(rows), plot=_by_time(rows))

@@ -32,16 +32,13 @@ class Spoken:
     """The last words of each model call of a run that goes on: its thinking and its text apart."""
 
     said: dict[tuple[str, str], str] = field(factory=dict)
-    kinds: dict[str, str] = field(factory=dict)
     latest: tuple[str, str] = ("", "")
     redaction: Redaction = field(factory=Redaction)
 
     def add(self, delta: Delta) -> None:
         """Take the next words of a call."""
         self.latest = key = (delta.call, delta.kind)
-        block = "\n" if self.kinds.get(delta.call) not in (None, delta.kind) else ""
-        self.kinds[delta.call] = delta.kind
-        self.said[key] = f"{self.said.get(key, '')}{block}{delta.text}"[-KEPT:]
+        self.said[key] = (self.said.get(key, "") + delta.text)[-KEPT:]
 
     def words(self) -> str:
         """What may be shown of the latest words; it takes too long to be asked for each delta."""
@@ -57,7 +54,6 @@ class Spoken:
         self.latest = ("", "")
         if isinstance(event, Returned | Failed):
             self.said = {key: said for key, said in self.said.items() if key[0] != event.call}
-            self.kinds.pop(event.call, None)
 
     def _masked(self, text: str) -> str:
         """`text` without secrets, also where one stands in a word.
@@ -65,7 +61,9 @@ class Spoken:
         Of two blocks of one kind in a row the first ends in the word that the second begins with.
         In passing, a word too many may be masked.
         """
-        return _LONG.sub(self._hidden, self.redaction.masked(_WORDS_BEHIND.sub("\n", text)))
+        apart = _WORDS_BEHIND.sub("\n", text)
+        masked = self.redaction.masked(apart)
+        return _LONG.sub(self._hidden, masked if masked != apart else text)
 
     def _hidden(self, word: re.Match[str]) -> str:
         return MASK if _RANDOM(word[0]) and self.redaction.suspects(word[0]) else word[0]

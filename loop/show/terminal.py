@@ -11,7 +11,7 @@ from typing import TextIO
 from loopwright.calls import NANO, Delta
 from loopwright.events import Ended, Event, Intended, Paused
 from loopwright.run import Run
-from loopwright.show.lines import Line, Lines
+from loopwright.show.lines import Line, Lines, joined
 from loopwright.show.spoken import Spoken
 from loopwright.show.text import cut, end, short, tail, visible, width
 
@@ -53,7 +53,9 @@ class Progress:
             self._write(run, f"{gathered.line.step:>3}  {delta.kind}: ", words, passing=True)
 
     def _happened(self, run: Run, event: Event) -> None:
-        gathered = self.gathered.setdefault(run.run_id, Lines(run.step, run.in_flight))
+        if run.run_id not in self.gathered:
+            self.gathered[run.run_id] = joined(run.events, event)
+        gathered = self.gathered[run.run_id]
         self.several |= len(self.gathered) > 1
         if spoken := self.speaking.get(run.run_id):
             spoken.happened(event)
