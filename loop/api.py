@@ -39,7 +39,7 @@ from loopwright.outfit import Watch, Wrap, asked, kept, watching, wrapped, wraps
 from loopwright.policy import Policy, flat, switched_to
 from loopwright.port import Asker, Port, Watched, run_id
 from loopwright.run import Run
-from loopwright.running import Carried, check_same, finished, goes_on, last, only
+from loopwright.running import Carried, check_ending, check_same, finished, goes_on, last, only
 from loopwright.task import Task, a_task
 
 _HOST = socket.gethostname()
@@ -301,12 +301,16 @@ class Loop:
     ) -> Run:
         """Take back what the tools of a run did, last first: for a person who thinks better of it.
 
-        It then ends with this `outcome`, also if it had been accepted. Where that has begun
-        already, it is gone on with; with nothing to take back the run stays as it is.
+        It then ends with this `outcome`, also if it had been accepted, and so do the runs that its
+        tools have begun. Where that has begun already, it is gone on with; a run that is over, with
+        nothing to take back, stays as it is. Raises `BadInput` for an outcome that is no bad end.
         """
+        check_ending(outcome, why)
         run, port = self._log().run(run_id, a_task(task)), self._port()
-        if run.unwinding or not run.undoable:
-            return await self.resume(run_id, task) if run.unwinding else run
+        if run.unwinding:
+            return await self.resume(run_id, task)
+        if not run.undoable and run.outcome not in (None, Outcome.waiting):
+            return run
         house, now = self._house(task), max(run.time, port.now())
         first = Resumed(now, self._setting(task, house, run.model, port))
         ending = Unwinding(now, outcome, why, run.output_data)
@@ -368,6 +372,8 @@ class Loop:
                 async with aclosing(loop(run, policies, port)) as steps:
                     async for run in steps:
                         yield run
+                if self.log and run.doubtful and run.outcome is not Outcome.waiting:
+                    self.log.cancel_below(run.run_id, f"run {run.run_id} ended as {run.outcome}")
             except BaseException as error:
                 self._interrupted(run, first.setting.by, error)
                 raise

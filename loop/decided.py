@@ -62,6 +62,8 @@ def _dropped(run: Run, call: str) -> Run:
 
 def _refused(run: Run, call: Call, why: str) -> Run:
     put(_dropped(run, call.id), doubtful=without(run.doubtful, call.id))
+    if isinstance(call, ToolCall) and call.purpose == "undo":
+        return run  # it is undone, and the model has no part in that
     if call.id in run.batch:
         return resulted(run, call.id, ToolResult(call.id, why, error=True))
     return aside(run, call.id, Failure("refused", why))

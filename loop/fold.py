@@ -271,6 +271,8 @@ def _reconciled(run: Run, event: Reconciled) -> None:
 
 
 def _returned(run: Run, event: Returned) -> None:
+    if run.unwinding and event.call not in run.in_flight:
+        return  # a question that older versions had left open
     call = run.in_flight[event.call]
     put(run, in_flight=without(run.in_flight, event.call))
     match event.result:
@@ -380,7 +382,7 @@ def _not_told(run: Run, call: ToolCall, failure: Failure) -> None:
 
 
 def _paused(run: Run, event: Paused) -> None:
-    call = run.in_flight[event.call]
+    call = run.in_flight.get(event.call)  # older versions had left questions open in unwinding
     why = waits_for(call.text, event.why) if isinstance(call, Question) else event.why
     put(run, outcome=Outcome.waiting, why=why)
 

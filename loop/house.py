@@ -82,16 +82,28 @@ class Changed(Policy):
     def decide(self, run: Run) -> Decision | None:
         if not run.changed or run.moment != "call":
             return None
-        changed = ", ".join(run.changed)
-        answer = run.answered(f"changed {changed}")
-        if answer is None:
-            return Ask(
-                f"Since this run was last carried on, this has changed: {changed}. Go on with it?",
-                why=f"the task has changed: {changed}",
-                choices=("go on", "stop"),
-                digest=f"changed {changed}",
-            )
-        return Stop(f"the task has changed: {changed}") if answer.text == "stop" else None
+        changed, key = ", ".join(run.changed), _change(run)
+        said = [answer.text for name, answer in run.answers.items() if name.startswith(_CHANGED)]
+        if "stop" in said:  # also where more has changed since that was asked
+            return Stop(f"the task has changed: {changed}")
+        if run.answered(key):
+            return None
+        return Ask(
+            f"Since this run was last carried on, this has changed: {changed}. Go on with it?",
+            why=f"the task has changed: {changed}",
+            choices=("go on", "stop"),
+            digest=key,
+        )
+
+
+_CHANGED = "changed "
+
+
+def _change(run: Run) -> str:
+    """What a person's word about a change holds for: this task, and none that comes after it."""
+    now = run.setting
+    task = digest(now.version, dict(now.tools), now.output)
+    return f"{_CHANGED}{', '.join(run.changed)} ({task})"
 
 
 @frozen(str=False)

@@ -161,10 +161,23 @@ def goes_on(run: Run, setting: Setting) -> bool:
     shared ceiling has left may have changed by itself."""
     if run.unwinding and run.outcome not in (None, Outcome.waiting, Outcome.cancelled):
         return False
+    if run.unwinding and run.outcome is run.unwinding.outcome:
+        return bool(run.undoable or run.in_flight)
     if run.outcome is Outcome.exhausted:
         changed = run.setting.ceilings != setting.ceilings or bool(run.declined)
         return changed or dict(run.setting.limits) != dict(setting.limits)
     return run.outcome in (None, Outcome.waiting, Outcome.cancelled)
+
+
+def check_ending(outcome: Any, why: Any) -> None:
+    """Raise `BadInput` for what no run can be taken back as."""
+    bad = [one for one in Outcome if one not in (Outcome.accepted, Outcome.waiting)]
+    if outcome not in bad or not isinstance(outcome, Outcome):
+        raise BadInput(
+            f"outcome={outcome!r:.80}: say one of {', '.join(f'Outcome.{o}' for o in bad)}"
+        )
+    if not isinstance(why, str):
+        raise BadInput(f"why={why!r:.80}: give a text")
 
 
 def check_same(run: Run, task: Task, inputs: Mapping[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from loopwright.calls import Question
+from attrs import define, field
+
+from loopwright.calls import Call, Question
 from loopwright.errors import BadInput
 from loopwright.events import (
     Event,
@@ -13,28 +15,41 @@ from loopwright.events import (
     Resumed,
     Returned,
     Started,
+    Unwinding,
 )
 
 _CAME = (Intended, Returned, Failed, Paused, Inspected)
 """What makes up a step; what was decided after it leads on to the next one."""
 
 
-def numbered(events: Iterable[Event]) -> Iterator[tuple[int, Event]]:
-    """Each event with the number of its step, which is the run's `step` right after it."""
-    step, questions, others = 0, set[str](), set[str]()
-    for event in events:
+@define
+class Count:
+    """Which step a run is in, as its events come, and the calls that are under way."""
+
+    step: int = 0
+    open: dict[str, Call] = field(factory=dict)
+
+    def take(self, event: Event) -> int:
+        """The step of the next event: one begins where nothing is under way."""
         match event:
             case Intended(call=call):
-                step += not (questions or others)
-                (questions if isinstance(call, Question) else others).add(call.id)
+                self.step += not self.open
+                self.open[call.id] = call
             case Returned(call=name) | Failed(call=name):
-                questions.discard(name)
-                others.discard(name)
+                self.open.pop(name, None)
             case Started() | Resumed():
-                others.clear()
+                self.open = {k: c for k, c in self.open.items() if isinstance(c, Question)}
+            case Unwinding():
+                self.open = {}
             case _:
                 pass
-        yield step, event
+        return self.step
+
+
+def numbered(events: Iterable[Event]) -> Iterator[tuple[int, Event]]:
+    """Each event with the number of its step, which is the run's `step` right after it."""
+    count = Count()
+    return ((count.take(event), event) for event in events)
 
 
 def end(events: Sequence[Event], step: int) -> int:

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from moments import Clock
 
 from loopwright import BadInput, Log, Loop, Outcome, Run, Task
-from loopwright.calls import Failure, Reply, Request, Text, ToolCall, ToolResult, Usage
+from loopwright.calls import Failure, Question, Reply, Request, Text, ToolCall, ToolResult, Usage
 from loopwright.decisions import Switch, TryAgain
-from loopwright.events import Inspected, Intended
+from loopwright.events import Ended, Inspected, Intended, Paused, Resumed, Unwinding
 from loopwright.log.datasette import questions
 from loopwright.log.search import search
 from loopwright.models import Scripted, set_price
-from loopwright.policies import Escalate, Retry
+from loopwright.policies import Approve, Escalate, Retry
+from loopwright.show.board import board
 from loopwright.tools import tool
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -215,6 +216,32 @@ def test_a_run_that_goes_on_is_found_whole(log: Log) -> None:
 def test_a_search_for_nothing_is_refused(log: Log, words: str) -> None:
     with pytest.raises(BadInput, match="give at least one word to look for"):
         search(log, words)
+
+
+# ------------------------------------------------------------------------------------------ people
+
+
+def test_a_question_that_was_taken_back_waits_for_nobody(log: Log) -> None:
+    """While the unwinding asks one of its own."""
+    pay = tool(name="pay")(lambda: "paid")
+    loop = Loop(Scripted([ToolCall("1", "pay"), "Done."]), policies=[Approve("pay")], log=log)
+    run = loop.run_now(Task("Go.", tools=[pay]))
+    doubt = Question("q", "Did it happen?", purpose="doubt")
+    later = [
+        Resumed(run.time, run.setting),
+        Unwinding(run.time, Outcome.stopped, "Ada thinks better of it"),
+        Intended(run.time, doubt),
+        Paused(run.time, doubt.id),
+        Ended(run.time, Outcome.waiting, doubt.text),
+    ]
+    waiting = questions()["What waits for a person now?"]
+    for events, asked in (([], run.questions[0]), (later, doubt)):
+        log.append_now(run.run_id, run.seq, events)
+        assert log.questions(run.run_id) == [asked]
+        assert [row["question"] for row in log.asked(waiting)] == [asked.text]
+        assert board(log).count(asked.text) == 1
+    gone = log.asked("select call, withdrawn from approvals order by seq")
+    assert [tuple(row.values()) for row in gone] == [(run.questions[0].id, 1), ("q", 0)]
 
 
 # ------------------------------------------------------------------------------------------ growth

@@ -110,6 +110,31 @@ def test_a_task_that_has_changed_asks_before_it_goes_on(log: Log, task: Task, wh
     assert loop.resume_now(run_id, task).outcome is Outcome.accepted
 
 
+def test_each_change_of_a_task_is_asked_about(log: Log) -> None:
+    """A word about one change of the prompt is none about the next."""
+    run_id = waiting(log)
+    model = Scripted(lambda request: ToolCall("1", "send", {"to": "Ada"}))
+    loop = Loop(model, policies=[Approve("send")], log=log)
+    for prompt in ("second", "third"):
+        log.answer(run_id, "approve")
+        run = loop.resume_now(run_id, Task(prompt, tools=[send]))
+        assert "this has changed: the prompt." in run.why
+        log.answer(run_id, "go on")
+        run = loop.resume_now(run_id, Task(prompt, tools=[send]))
+        assert run.why.startswith("May send be called")
+
+
+def test_a_stop_holds_though_more_has_changed_since(log: Log) -> None:
+    run_id = waiting(log)
+    log.answer(run_id, "approve")
+    loop = Loop(Scripted([]), log=log)
+    loop.resume_now(run_id, Task("x"))
+    loop.resume_now(run_id, Task("another", tools=[send_more]))
+    log.answer(run_id, "stop")
+    run = loop.resume_now(run_id, Task("another", tools=[send_more]))
+    assert run.outcome is Outcome.stopped
+
+
 def test_a_changed_task_can_be_stopped(log: Log) -> None:
     run_id = waiting(log)
     log.answer(run_id, "approve")

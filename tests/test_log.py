@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from loopwright import BadInput, Log, LogError, Loop, Outcome, RunNotFound, RunTaken, Task
+from loopwright import BadInput, Log, LogError, Loop, Outcome, Run, RunNotFound, RunTaken, Task
 from loopwright.calls import Failure, Question, Reply, Request, Text, ToolCall, Usage
 from loopwright.events import Ended, Event, Setting, Started
 from loopwright.log.follow import follow, follow_all
@@ -231,6 +231,18 @@ def test_who_may_not_write_opens_again_what_others_have_written() -> None:
         reading.close()
         with _reading_only(folder), closing(Log(path, read_only=True)) as log:
             assert log.events("r") == told
+
+
+def test_who_may_not_write_reads_long_texts_and_forks() -> None:
+    with TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "runs.db"
+        with closing(Log(path)) as log:
+            loop = Loop(Scripted(lambda request: "x" * 9000), log=log)
+            base = loop.run_now(Task("x"))
+            both = [base, loop.fork_now(base.run_id, Task("x"), at=0)]
+        path.chmod(0o644)
+        with _reading_only(folder), closing(Log(path, read_only=True)) as log:
+            assert [log.events(run.run_id) for run in both] == [list(run.events) for run in both]
 
 
 def test_a_copy_without_all_its_parts_says_what_to_do() -> None:
@@ -527,6 +539,26 @@ def test_one_question_has_one_answer(log: Log) -> None:
             assert [answer.text] == took[-1:]
     assert len(took) == len(late) == 20
     assert all("waits for no answer" in said for said in late)
+
+
+@pytest.mark.parametrize("late", ["approve", None, OSError("nobody is there")])
+def test_the_answer_that_the_log_has_taken_counts(log: Log, late: str | OSError | None) -> None:
+    """Somebody denies while `ask=` is under way, and is told that this was taken."""
+
+    def ask(question: Question, run: Run) -> str | None:
+        log.answer(run.run_id, "deny", by="Bo", note="Never.")
+        if isinstance(late, OSError):
+            raise late
+        return late
+
+    sent: list[str] = []
+    send = tool(effect="unsafe", name="send")(lambda: sent.append("sent"))
+    model = Scripted([ToolCall("1", "send"), "Done."])
+    loop = Loop(model, policies=[Approve("send")], log=log, ask=ask)
+    assert loop.run_now(Task("Go.", tools=[send])).outcome == Outcome.accepted
+    assert sent == []
+    told = log.asked("select answer, by, note, answered > '' as answered from approvals")
+    assert told == [{"answer": "deny", "by": "Bo", "note": "Never.", "answered": 1}]
 
 
 SECRETS = [

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from keeping import carried
 
 from loopwright import Log, Loop, Outcome, Task
-from loopwright.calls import Cost, Failure, ModelCall, Reply, Text, ToolCall, ToolResult, Usage
+from loopwright.calls import (
+    Answer,
+    Cost,
+    Failure,
+    ModelCall,
+    Question,
+    Reply,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from loopwright.decisions import TryAgain
 from loopwright.events import (
     Decided,
@@ -54,7 +65,7 @@ PUBLIC = {
     "call parameters overruled settled_usd reserved_usd presumed_usd model_calls seconds",
     "problems": "run step seq time verdict check problem",
     "approvals": "run step seq call time policy purpose question about tool arguments answer by "
-    "note answered waited_seconds",
+    "note answered waited_seconds withdrawn",
     "messages": "run seq time role text",
     "trees": "run parent root task version label",
     "tasks": "task version label first_run runs ended accepted at_once acceptance "
@@ -215,6 +226,17 @@ def test_many_runs_are_summed_up_a_few_at_a_time(log: Log) -> None:
     assert log.sum_up() == many
     log.connection.set_trace_callback(None)
     assert statements.count("commit") == 2
+
+
+def test_what_somebody_answered_is_told_of_them_alone(log: Log) -> None:
+    """An answer that came too late lends neither its name nor its note to the one that counts."""
+    query = "select answer, by, note, answered is null as waits from approvals"
+    write(log, "r", 0, [began("r"), Intended(1.0, Question("q1", "May I?"))])
+    late = "insert into answers values (1, 'r', 'q1', 2.0, 'deny', 'Bo', 'Never.')"
+    log.connection.execute(late)
+    assert log.connection.execute(query).fetchall() == [("deny", "Bo", "Never.", 1)]
+    write(log, "r", 2, [Returned(3.0, "q1", Answer("approve"))])
+    assert log.connection.execute(query).fetchall() == [("approve", "", "", 0)]
 
 
 def test_what_was_removed_is_still_counted(log: Log) -> None:

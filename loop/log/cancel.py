@@ -31,9 +31,16 @@ def cancelled(
         raise BadInput(f"run {run_id} is over, as {run.outcome}: there is nothing to cancel")
     words = ": ".join(filter(None, (f"cancelled by {by}" if by else "cancelled", why)))
     yield run, _end(run, words)
+    yield from below(connection, read, run_id, f"run {run_id} was {words}")
+
+
+def below(
+    connection: sqlite3.Connection, read: Read, run_id: str, why: str
+) -> Iterator[tuple[Run, Ended]]:
+    """The runs that the tools of a run have begun, as far as they go on, each with its end."""
     for child in map(folded, map(read, _below(connection, run_id))):
         if _goes_on(child):
-            yield child, _end(child, f"run {run_id} was {words}")
+            yield child, _end(child, why)
 
 
 def _below(connection: sqlite3.Connection, run: str) -> Iterator[str]:

@@ -124,7 +124,8 @@ _VIEWS = {
         by: who answered
         note: what they added
         answered: when the run went on with it; null until then
-        waited_seconds: how long that took""",
+        waited_seconds: how long that took
+        withdrawn: 1 if the run took back what it had done before anybody answered""",
     "messages": """run seq time
         role: system, user, assistant, call (of a tool), tool or person
         text: the words; of a call its arguments, as JSON""",

@@ -62,7 +62,7 @@ from runs join approvals using (run) where started >= :since and answer = 'deny'
 
 -- What waits for a person now?
 select time, policy, question from runs join approvals using (run)
-where outcome = 'waiting' and answer is null;
+where outcome = 'waiting' and answer is null and not withdrawn;
 
 -- Which runs ended badly, and why?
 select task, inputs, outcome, why from runs

@@ -4,10 +4,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
+
+from attrs import frozen
 
 from loopwright.errors import BadInput, LogError, RunTaken
 from loopwright.log.migrations import current, found, migrate
@@ -47,6 +49,27 @@ if hasattr(os, "register_at_fork"):  # where there are forks
     os.register_at_fork(after_in_child=_forked)
 
 
+@frozen
+class Unchanged(AbstractContextManager[None]):
+    """A lock under which `same` raises before and after: what was read while others wrote counts
+    for nothing, errors included."""
+
+    lock: threading.RLock
+    same: Callable[[], None]
+
+    def __enter__(self) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(self.lock)
+            self.same()
+            stack.pop_all()
+
+    def __exit__(self, *broken_off: object) -> None:
+        try:
+            self.same()
+        finally:
+            self.lock.release()
+
+
 class Writing:
     """The connection, held for one write; what SQLite says against it becomes an error of ours."""
 
@@ -76,23 +99,13 @@ class Writing:
         the connection is closed, and where it would mix pages of now with others of before.
         """
         self._usable()
-        return self._unchanged() if self.stamp else self._lock
+        return Unchanged(self._lock, self._same) if self.stamp else self._lock
 
     def _usable(self) -> None:
         if self.process != _process:
             raise LogError(f"{self.path} was opened before a fork: open it again in the child")
         if self.closed:
             raise LogError(f"{self.path} was closed: open it again")
-
-    @contextmanager
-    def _unchanged(self) -> Iterator[None]:
-        """What is read while others write counts for nothing, errors included."""
-        with self._lock:
-            try:
-                self._same()
-                yield
-            finally:
-                self._same()
 
     def _same(self) -> None:
         if changed(self.path, self.stamp):

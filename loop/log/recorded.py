@@ -39,13 +39,21 @@ class Recorded(Through):
         return self.inner.perform(run, call)
 
     async def _looked_up(self, run: Run, call: Call) -> Event:
-        """A question may have been answered in the log meanwhile; what is not is asked. What the
-        run has from the one that it forked from is not done again."""
-        if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
-            return Returned(self.now(), call.id, answer)
+        """A question may have been answered in the log meanwhile, also while it is asked: who did
+        so was told that it is taken. What the run has from the one that it forked from is not done
+        again."""
+        if answered := self._answered(run, call):
+            return answered
         if fact := run.fact(call):
             return Returned(self.now(), call.id, fact, cached=True)
-        return await self.inner.perform(run, call)
+        came = await self.inner.perform(run, call)
+        return self._answered(run, call) or came
+
+    def _answered(self, run: Run, call: Call) -> Returned | None:
+        """The answer that the log has, if `call` is a question and somebody has answered."""
+        if isinstance(call, Question) and (answer := self.log.answer_to(run.run_id, call)):
+            return Returned(self.now(), call.id, answer)
+        return None
 
     def _taken(self, run: Run, event: Event) -> str:
         there = self.log.events(run.run_id)[run.seq]

@@ -373,7 +373,9 @@ def _or(connection: sqlite3.Connection, table: str) -> str:
     return "or abort" if _CONFLICT(said) else ""
 
 
-_CONFLICT = re.compile(r"\bon\s+conflict\b", re.IGNORECASE).search
+_CONFLICT = re.compile(
+    r"\bon(?:\s|/\*.*?\*/|--[^\n]*\n)+conflict\b", re.IGNORECASE | re.DOTALL
+).search
 
 
 def _stays(where: str, why: object) -> LogError:

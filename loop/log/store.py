@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from decimal import Decimal
 from functools import partial
@@ -19,6 +19,7 @@ from loopwright.ceiling import LARGEST, nano
 from loopwright.codec import plain, revive
 from loopwright.errors import BadInput, RunNotFound
 from loopwright.events import (
+    Ended,
     Event,
     Reconciled,
     Resumed,
@@ -27,7 +28,7 @@ from loopwright.events import (
 from loopwright.fold import blank, fold, folded
 from loopwright.log import rows as row
 from loopwright.log.balances import carry, posted
-from loopwright.log.cancel import cancelled
+from loopwright.log.cancel import Read, below, cancelled
 from loopwright.log.file import (
     SYNCHRONOUS,
     Durability,
@@ -395,9 +396,18 @@ class Log:
         `Loop.resume` can carry it on, as one that was interrupted. `by` and `why` are words for the
         log. Raises `RunNotFound`, and `BadInput` if the run is over already.
         """
+        self._end(lambda connection, read: cancelled(connection, read, run, by, why))
+
+    def cancel_below(self, run: str, why: str) -> None:
+        """The same for the runs that the tools of a run have begun, as far as they go on."""
+        self._end(lambda connection, read: below(connection, read, run, why))
+
+    def _end(
+        self, which: Callable[[sqlite3.Connection, Read], Iterable[tuple[Run, Ended]]]
+    ) -> None:
         with self._writing as connection, transaction(connection):
             read = partial(self._events, lock=nullcontext())
-            for ending, end in cancelled(connection, read, run, by, why):
+            for ending, end in which(connection, read):
                 events, rows, parts = self.prepared(ending.run_id, ending.seq, [end])
                 _entered(connection, Entry(rows, parts, postings(ending, events)))
 

@@ -201,7 +201,8 @@ where p.step > 0
 group by p.run, p.step;
 
 -- Every question to a person, who answered what, and the tool call that waited for it (`about`).
--- An answer that no process has picked up yet has no `answered` time.
+-- An answer that no process has picked up yet has no `answered` time. What a run went on with is told
+-- without the name and the note of an answer that came too late.
 create view approvals as
 select asked.run, step, asked.seq, asked.call,
   strftime('%Y-%m-%dT%H:%M:%fZ', asked.time, 'unixepoch') as time,
@@ -213,26 +214,26 @@ select asked.run, step, asked.seq, asked.call,
   json_extract(wish, '$.name') as tool,
   json_extract(wish, '$.arguments') as arguments,
   coalesce(
+    said,
     (select text from parts where digest = json_extract(outcome, '$.result.text."$part"')),
-    json_extract(outcome, '$.result.text'),
-    (select text from answers where run = asked.run and call = asked.call order by id limit 1)
+    json_extract(outcome, '$.result.text')
   ) as answer,
+  coalesce(said_by, json_extract(outcome, '$.result.by'), '') as by,
   coalesce(
-    json_extract(outcome, '$.result.by'),
-    (select by from answers where run = asked.run and call = asked.call order by id limit 1),
-    ''
-  ) as by,
-  coalesce(
+    said_note,
     (select text from parts where digest = json_extract(outcome, '$.result.note."$part"')),
     json_extract(outcome, '$.result.note'),
-    (select note from answers where run = asked.run and call = asked.call order by id limit 1),
     ''
   ) as note,
   strftime('%Y-%m-%dT%H:%M:%fZ', came_time, 'unixepoch') as answered,
-  came_time - asked.time as waited_seconds
+  came_time - asked.time as waited_seconds,
+  came_time is null and exists (
+    select 1 from events d where d.run = asked.run and d.seq > asked.seq and d.type = 'Unwinding'
+  ) as withdrawn
 from (
   select i.run, i.step, i.seq, i.call, i.time, o.data as outcome,
     case o.type when 'Returned' then o.time end as came_time,
+    given.text as said, given.by as said_by, given.note as said_note,
     coalesce(json_extract(i.data, '$.call.purpose'), 'approval') as purpose,
     coalesce(
       (select text from parts where digest = json_extract(i.data, '$.call.text."$part"')),
@@ -247,6 +248,9 @@ from (
     select n.seq from events n
     where n.run = i.run and n.seq > i.seq and n.call = i.call and n.type in ('Intended', 'Returned')
     order by n.seq limit 1
+  )
+  left join answers given on o.type is not 'Returned' and given.id = (
+    select id from answers where run = i.run and call = i.call order by id limit 1
   )
   where i.type = 'Intended' and json_extract(i.data, '$.call.is') = 'Question'
 ) as asked;

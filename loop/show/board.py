@@ -207,7 +207,7 @@ _SLOWEST = f"{_LISTED} seconds desc, run limit :top"
 
 _WAITING = """
 select r.run, r.task, a.question, replace(substr(a.time, 1, 16), 'T', ' ') as time
-from runs r join approvals a on a.run = r.run and a.answer is null
+from runs r join approvals a on a.run = r.run and a.answer is null and not a.withdrawn
 where r.outcome = 'waiting' and r.started >= :since order by a.time limit :top
 """
 

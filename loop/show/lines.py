@@ -30,10 +30,10 @@ from loopwright.events import (
     Resumed,
     Returned,
     Started,
-    Unwinding,
 )
 from loopwright.fold import waits_for
 from loopwright.show.text import short
+from loopwright.steps import Count
 
 DECISION = "decision"
 """The kind of the notes that are decisions."""
@@ -106,36 +106,21 @@ class Lines:
 
     def __init__(self, step: int = 0) -> None:
         self.line = Line(step)
-        self.open: dict[str, Call] = {}
+        self.count = Count(step)
 
     def add(self, event: Event) -> Line | None:
         """Take one event; the line before it, if this one begins the next.
 
-        A step begins where nothing is under way, as in the run itself; what was decided before its
-        first call shows with that call.
+        What was decided before the first call of a step shows with that call.
         """
         done, line = None, self.line
-        if isinstance(event, Intended) and not self.open:
+        if self.count.take(event) > line.step:
             done = line if line.calls else None
             notes = [] if done else line.notes
-            self.line = Line(line.step + 1, notes=notes, began=event.time)
+            self.line = Line(self.count.step, notes=notes, began=event.time)
         self.line.time = event.time
-        self._keep(event)
         _NOTES.get(type(event), _nothing)(self.line, event)
         return done
-
-    def _keep(self, event: Event) -> None:
-        match event:
-            case Intended(call=call):
-                self.open[call.id] = call
-            case Returned(call=name) | Failed(call=name):
-                self.open.pop(name, None)
-            case Started() | Resumed():
-                self.open = {k: c for k, c in self.open.items() if isinstance(c, Question)}
-            case Unwinding():
-                self.open = {}
-            case _:
-                return
 
 
 def _nothing(line: Line, event: Any) -> None:
@@ -275,7 +260,7 @@ def joined(events: Iterable[Event], event: Any) -> Lines:
     gathered = Lines()
     for before in takewhile(lambda one: one is not event, events):
         gathered.add(before)
-    gathered.line = Line(gathered.line.step, dict(gathered.open))
+    gathered.line = Line(gathered.line.step, dict(gathered.count.open))
     return gathered
 
 

@@ -432,6 +432,32 @@ def test_a_child_that_waited_goes_on_where_the_calling_run_has_no_log(log: Log) 
             log.answer(log.ids()[0], "approve")
 
 
+def test_a_child_that_waits_is_over_with_its_calling_run(log: Log) -> None:
+    """Taken back, or stopped since its task has changed: what the child asked has no answer."""
+
+    def waiting(agent: Delegate) -> tuple[Loop, Run]:
+        loop = Loop(boss("Done."), log=log)
+        return loop, loop.run_now(Task("A poem.", tools=[agent]))
+
+    @tool(effect="unsafe")
+    def write(line: str) -> str:
+        """Write it."""
+        raise AssertionError("nobody has approved it")
+
+    model = Scripted(lambda request: ToolCall("1", "write", {"line": "Oh!"}), name="inner")
+    inner = Task("Write about {topic}.", tools=[write])
+    agent = delegate(inner, Loop(model, policies=[Approve("write")]), usd=0, name="poet")
+    loop, run = waiting(agent)
+    run = asyncio.run(loop.unwind(run.run_id, Task("A poem.", tools=[agent])))
+    assert [log.run(each).outcome for each in log.ids()] == [Outcome.stopped, Outcome.cancelled]
+    loop, run = waiting(agent)
+    changed = Task("A poem.", tools=[agent, write])
+    loop.resume_now(run.run_id, changed)
+    loop.answer(run.run_id, "stop")
+    assert loop.resume_now(run.run_id, changed).outcome is Outcome.stopped
+    assert log.run(log.ids()[-1]).outcome is Outcome.cancelled
+
+
 def test_what_a_child_did_is_undone_from_the_log_of_its_own_loop(log: Log) -> None:
     shelf = Shelf()
     put = tool(shelf.put, undo=tool(shelf.take, effect="idempotent"))

@@ -11,6 +11,7 @@ from loopwright.calls import Request, ToolCall, ToolResult
 from loopwright.events import Returned
 from loopwright.models import Scripted
 from loopwright.policies import Approve
+from loopwright.steps import numbered
 from loopwright.tools import tool
 from loopwright.use import Place
 
@@ -213,10 +214,11 @@ def test_an_undo_has_its_own_time_where_the_run_has_none_left() -> None:
     assert (run.outcome, freed, run.not_undone) == (Outcome.exhausted, [4], ())
 
 
-def test_a_reconcile_that_fails_leaves_it_to_a_person(log: Log) -> None:
-    class Crash(BaseException):
-        """As if the process had died here."""
+class Crash(BaseException):
+    """As if the process had died here."""
 
+
+def test_a_reconcile_that_fails_leaves_it_to_a_person(log: Log) -> None:
     def pay(amount: int) -> str:
         """Pay."""
         raise Crash
@@ -280,5 +282,63 @@ def test_what_a_person_has_taken_back_does_not_go_on(log: Log) -> None:
     assert run.outcome is Outcome.waiting
     run = asyncio.run(loop.unwind(run.run_id, task))
     assert (run.outcome, done, run.questions) == (Outcome.stopped, ["taken back"], [])
+    assert [step for step, _ in numbered(run.events)][-1] == run.step
     with pytest.raises(BadInput, match="waits for no answer"):
         log.answer(run.run_id, "approve")
+
+
+def test_an_undoing_that_happened_before_a_crash_leads_nowhere_else(log: Log) -> None:
+    """A person says so, and the rest is undone: the model is not asked what to do next."""
+    taken: list[int] = []
+
+    def back(seat: int) -> None:
+        taken.append(seat)
+        if len(taken) == 1:
+            raise Crash
+
+    @tool
+    def sell() -> str:
+        """Sell it."""
+        raise AssertionError("nobody has approved it")
+
+    both = [ToolCall(str(seat), "book", {"seat": seat}) for seat in (4, 5)]
+    said = [both, [ToolCall("1", "sell", {})], ["Done."]]
+    model = Scripted(lambda request: said[len(request.messages) // 2])
+    task = Task("Book.", tools=[tool(book, undo=tool(back, effect="unsafe")), sell])
+    loop = Loop(model, policies=[Approve("sell")], log=log)
+    run = loop.run_now(task)
+    with pytest.raises(Crash):
+        asyncio.run(loop.unwind(run.run_id, task))
+    asked = len(model.requests)
+    run = loop.resume_now(run.run_id, task)
+    assert (run.outcome, "Did it happen?" in run.why) == (Outcome.waiting, True)
+    loop.answer(run.run_id, "happened")
+    run = loop.resume_now(run.run_id, task)
+    assert (run.outcome, taken, len(model.requests)) == (Outcome.stopped, [5, 4], asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"outcome": "nonsense"}, "outcome='nonsense': say one of Outcome.rejected, "),
+        ({"outcome": Outcome.accepted}, "say one of"),
+        ({"outcome": Outcome.waiting}, "say one of"),
+        ({"why": 3}, "why=3: give a text"),
+    ],
+)
+def test_what_no_run_can_be_taken_back_as(log: Log, given: dict[str, Any], message: str) -> None:
+    task, loop = Task("Book.", tools=[tool(book, undo=cancel)]), Loop(calls("book", {"seat": 4}))
+    loop = Loop(loop.model, providers=list(loop.providers.values()), log=log)
+    run = loop.run_now(task)
+    with pytest.raises(BadInput, match=message):
+        asyncio.run(loop.unwind(run.run_id, task, **given))
+    assert log.run(run.run_id) == run
+
+
+def test_what_was_taken_back_as_cancelled_is_over(log: Log) -> None:
+    task = Task("Book.", tools=[tool(book, undo=cancel)])
+    loop = Loop(calls("book", {"seat": 4}), log=log)
+    run = loop.run_now(task)
+    run = asyncio.run(loop.unwind(run.run_id, task, outcome=Outcome.cancelled))
+    assert run.outcome is Outcome.cancelled
+    assert loop.resume_now(run.run_id, task).seq == run.seq
