@@ -371,9 +371,9 @@ class Loop:
                 run = await port.record(run, [first, *more])
                 async with aclosing(loop(run, policies, port)) as steps:
                     async for run in steps:
+                        if self.log and isinstance(first, Resumed):
+                            self.log.end_below(run)
                         yield run
-                if self.log and run.doubtful and run.outcome is not Outcome.waiting:
-                    self.log.cancel_below(run.run_id, f"run {run.run_id} ended as {run.outcome}")
             except BaseException as error:
                 self._interrupted(run, first.setting.by, error)
                 raise

@@ -19,6 +19,7 @@ from loopwright.calls import (
     ToolCall,
     ToolResult,
 )
+from loopwright.codec import digest
 from loopwright.fixed import fixed
 from loopwright.run import Run, weight
 
@@ -80,6 +81,17 @@ def _on(call: Call, model: str) -> Call:
     if isinstance(call, ModelCall) and call.purpose == "answer":
         return evolve(call, model=model)
     return call
+
+
+CHANGED = "changed "
+"""How the digests of questions about a change of the task begin."""
+
+
+def change(run: Run) -> str:
+    """What a person's word about a change holds for: this task, and none that comes after it."""
+    now = run.setting
+    task = digest(now.version, dict(now.tools), now.output)
+    return f"{CHANGED}{', '.join(run.changed)} ({task})"
 
 
 NONE: Mapping[str, Any] = fixed({})

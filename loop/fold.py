@@ -28,8 +28,10 @@ from loopwright.calls import (
 )
 from loopwright.decided import decided
 from loopwright.draft import (
+    CHANGED,
     NONE,
     aside,
+    change,
     compacted,
     having,
     model_call,
@@ -163,7 +165,7 @@ def _resumed(run: Run, event: Resumed | Started) -> None:
         pending=(*cut, *run.pending),
         doubtful=fixed({**run.doubtful, **doubtful}),
         slices=fixed({**run.slices, **priced}),
-        changed=changed or run.changed,
+        changed=tuple(dict.fromkeys((*run.changed, *changed))),
         outcome=None,
         why="",
     )
@@ -190,6 +192,7 @@ def _forked(run: Run, event: Started) -> None:
         slices=NONE,
         declined=(),
         changed=(),
+        answers=fixed({k: a for k, a in run.answers.items() if not k.startswith(CHANGED)}),
         undoable=(),
         not_undone=(),
         facts=fixed(facts),
@@ -336,6 +339,8 @@ def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
 
 def _heard(run: Run, question: Question, answer: Answer) -> Run:
     answers = having(run.answers, question.digest or question.id, answer)
+    if question.digest.startswith(CHANGED) and question.digest == change(run):
+        put(run, changed=() if answer.text == "go on" else run.changed)
     if question.purpose == "answer":
         attempt = Attempt(answer.text, answer.by or "a person")
         return put(run, answers=answers, answer=attempt, verdicts=NONE)

@@ -14,6 +14,7 @@ from loopwright import budget
 from loopwright.calls import Answer, ModelCall, ToolCall
 from loopwright.codec import digest, shown
 from loopwright.decisions import Accept, Amend, Ask, Decision, Refuse, Stop, TryAgain
+from loopwright.draft import CHANGED, change
 from loopwright.errors import Mismatch
 from loopwright.events import Ceiling, Setting
 from loopwright.inspect import name_of
@@ -82,8 +83,8 @@ class Changed(Policy):
     def decide(self, run: Run) -> Decision | None:
         if not run.changed or run.moment != "call":
             return None
-        changed, key = ", ".join(run.changed), _change(run)
-        said = [answer.text for name, answer in run.answers.items() if name.startswith(_CHANGED)]
+        changed, key = ", ".join(run.changed), change(run)
+        said = [answer.text for name, answer in run.answers.items() if name.startswith(CHANGED)]
         if "stop" in said:  # also where more has changed since that was asked
             return Stop(f"the task has changed: {changed}")
         if run.answered(key):
@@ -94,16 +95,6 @@ class Changed(Policy):
             choices=("go on", "stop"),
             digest=key,
         )
-
-
-_CHANGED = "changed "
-
-
-def _change(run: Run) -> str:
-    """What a person's word about a change holds for: this task, and none that comes after it."""
-    now = run.setting
-    task = digest(now.version, dict(now.tools), now.output)
-    return f"{_CHANGED}{', '.join(run.changed)} ({task})"
 
 
 @frozen(str=False)

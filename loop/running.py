@@ -162,7 +162,7 @@ def goes_on(run: Run, setting: Setting) -> bool:
     if run.unwinding and run.outcome not in (None, Outcome.waiting, Outcome.cancelled):
         return False
     if run.unwinding and run.outcome is run.unwinding.outcome:
-        return bool(run.undoable or run.in_flight)
+        return bool(run.undoable or run.in_flight or run.pending or run.held)
     if run.outcome is Outcome.exhausted:
         changed = run.setting.ceilings != setting.ceilings or bool(run.declined)
         return changed or dict(run.setting.limits) != dict(setting.limits)

@@ -135,6 +135,22 @@ def test_a_stop_holds_though_more_has_changed_since(log: Log) -> None:
     assert run.outcome is Outcome.stopped
 
 
+def test_all_that_has_changed_meanwhile_is_asked_about(log: Log) -> None:
+    """What was said of a run is not said of its forks."""
+    run_id, more = waiting(log), tool(lambda: "", name="more", description="More.")
+    loop = Loop(Scripted(["1"]), policies=[Approve("send")], log=log)
+    last = Task("x", tools=[send_more, more])
+    loop.resume_now(run_id, Task("x", tools=[send_more]))
+    loop.resume_now(run_id, last)
+    log.answer(run_id, "approve")
+    assert "has changed: the tool send, the tool more." in loop.resume_now(run_id, last).why
+    log.answer(run_id, "stop")
+    assert loop.resume_now(run_id, last).outcome is Outcome.stopped
+    assert [key for key in log.run(run_id).answers if key.startswith("changed ")]
+    fork = loop.fork_now(run_id, last, at=3)
+    assert not [key for key in fork.answers if key.startswith("changed ")]
+
+
 def test_a_changed_task_can_be_stopped(log: Log) -> None:
     run_id = waiting(log)
     log.answer(run_id, "approve")

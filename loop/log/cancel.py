@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from loopwright.errors import BadInput
 from loopwright.events import Ended, Event
 from loopwright.fold import folded
+from loopwright.log.rows import whole
 from loopwright.outcome import Outcome
 from loopwright.run import Run
 
@@ -14,6 +15,8 @@ _CHILDREN = (
     "select run from events"
     " where type = 'Started' and json_extract(data, '$.parent') = ? order by run"
 )
+
+_NAMED = "select 1 from events where run between ? and ? limit 1"
 
 Read = Callable[[str], Sequence[Event]]
 """The events of a run."""
@@ -26,19 +29,31 @@ def cancelled(
 
     Raises `BadInput` if the run is over.
     """
-    run = folded(read(run_id))
+    with whole(run_id):
+        run = folded(read(run_id))
     if not _goes_on(run):
         raise BadInput(f"run {run_id} is over, as {run.outcome}: there is nothing to cancel")
     words = ": ".join(filter(None, (f"cancelled by {by}" if by else "cancelled", why)))
     yield run, _end(run, words)
-    yield from below(connection, read, run_id, f"run {run_id} was {words}")
+    yield from _ends_below(connection, read, run_id, f"run {run_id} was {words}")
 
 
-def below(
+def left(connection: sqlite3.Connection, read: Read, run: Run) -> Iterator[tuple[Run, Ended]]:
+    """The runs that the tools of one that is over have begun, as far as they go on, with their end.
+
+    It is asked at many an end: where no run has an id as delegates give it, none is looked for.
+    """
+    if connection.execute(_NAMED, (f"{run.run_id}.", f"{run.run_id}/")).fetchone():
+        why = f"run {run.run_id} ended as {run.outcome}"
+        yield from _ends_below(connection, read, run.run_id, why)
+
+
+def _ends_below(
     connection: sqlite3.Connection, read: Read, run_id: str, why: str
 ) -> Iterator[tuple[Run, Ended]]:
-    """The runs that the tools of a run have begun, as far as they go on, each with its end."""
-    for child in map(folded, map(read, _below(connection, run_id))):
+    for name in _below(connection, run_id):
+        with whole(name):
+            child = folded(read(name))
         if _goes_on(child):
             yield child, _end(child, why)
 

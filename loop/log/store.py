@@ -19,7 +19,6 @@ from loopwright.ceiling import LARGEST, nano
 from loopwright.codec import plain, revive
 from loopwright.errors import BadInput, RunNotFound
 from loopwright.events import (
-    Ended,
     Event,
     Reconciled,
     Resumed,
@@ -28,7 +27,7 @@ from loopwright.events import (
 from loopwright.fold import blank, fold, folded
 from loopwright.log import rows as row
 from loopwright.log.balances import carry, posted
-from loopwright.log.cancel import Read, below, cancelled
+from loopwright.log.cancel import Read, cancelled, left
 from loopwright.log.file import (
     SYNCHRONOUS,
     Durability,
@@ -42,6 +41,7 @@ from loopwright.log.group import Group
 from loopwright.log.ledger import Posting, Shortfall, enter, in_doubt, post, postings
 from loopwright.log.migrations import transaction
 from loopwright.log.redaction import Redaction
+from loopwright.outcome import Outcome
 from loopwright.port import fitting
 from loopwright.run import Run
 from loopwright.task import Task
@@ -64,6 +64,7 @@ _REMOVED = (
 _ANSWER = (
     "insert into answers (run, call, time, text, by, note) select ?, ?, ?, ?, ?, ?"
     " where not exists (select 1 from answers where run = ? and call = ?)"
+    " and not exists (select 1 from events where run = ? and type = 'Returned' and call = ?)"
 )
 _PART = "insert into parts values (?, ?) on conflict do nothing"
 
@@ -398,13 +399,12 @@ class Log:
         """
         self._end(lambda connection, read: cancelled(connection, read, run, by, why))
 
-    def cancel_below(self, run: str, why: str) -> None:
-        """The same for the runs that the tools of a run have begun, as far as they go on."""
-        self._end(lambda connection, read: below(connection, read, run, why))
+    def end_below(self, run: Run) -> None:
+        """End what the tools of a run that is over have begun, as far as it still goes on."""
+        if run.outcome not in (None, Outcome.waiting):
+            self._end(lambda connection, read: left(connection, read, run))
 
-    def _end(
-        self, which: Callable[[sqlite3.Connection, Read], Iterable[tuple[Run, Ended]]]
-    ) -> None:
+    def _end(self, which: Callable[[sqlite3.Connection, Read], Iterable[Any]]) -> None:
         with self._writing as connection, transaction(connection):
             read = partial(self._events, lock=nullcontext())
             for ending, end in which(connection, read):
@@ -428,7 +428,7 @@ class Log:
         said = (answer.text, answer.by, answer.note)
         with self._writing as connection, transaction(connection):
             row = (run, asked.id, time.time(), *map(self.redaction.masked, said))
-            if not connection.execute(_ANSWER, (*row, run, asked.id)).rowcount:
+            if not connection.execute(_ANSWER, (*row, *2 * (run, asked.id))).rowcount:
                 raise BadInput(f"run {run} waits for no answer to {asked.id}: it has one by now")
 
     def _asked(self, run: str, question: str) -> Question:

@@ -11,7 +11,7 @@ from moments import Clock
 
 from loopwright import BadInput, Budget, Log, Loop, Outcome, Run, Task
 from loopwright.calls import Reply, Request, Text, ToolCall, ToolResult, Usage
-from loopwright.decisions import Switch
+from loopwright.decisions import Decision, Refuse, Switch
 from loopwright.events import Returned
 from loopwright.models import Scripted, set_price
 from loopwright.policies import Approve, CacheReplies, Pace, Permit, Redact, Retry
@@ -432,8 +432,12 @@ def test_a_child_that_waited_goes_on_where_the_calling_run_has_no_log(log: Log) 
             log.answer(log.ids()[0], "approve")
 
 
+def _no_delegate(run: Run) -> Decision | None:
+    return Refuse("No.") if isinstance(run.call, ToolCall) else None
+
+
 def test_a_child_that_waits_is_over_with_its_calling_run(log: Log) -> None:
-    """Taken back, or stopped since its task has changed: what the child asked has no answer."""
+    """Taken back, refused, or stopped since its task has changed: nobody answers the child."""
 
     def waiting(agent: Delegate) -> tuple[Loop, Run]:
         loop = Loop(boss("Done."), log=log)
@@ -450,6 +454,12 @@ def test_a_child_that_waits_is_over_with_its_calling_run(log: Log) -> None:
     loop, run = waiting(agent)
     run = asyncio.run(loop.unwind(run.run_id, Task("A poem.", tools=[agent])))
     assert [log.run(each).outcome for each in log.ids()] == [Outcome.stopped, Outcome.cancelled]
+    loop, run = waiting(agent)
+    loop, run = waiting(agent)
+    done = Scripted(["Done."], name="boss")
+    refusing = Loop(done, policies=[_no_delegate], log=log)
+    run = refusing.resume_now(run.run_id, Task("A poem.", tools=[agent]))
+    assert (run.outcome, log.run(log.ids()[-1]).outcome) == (Outcome.accepted, Outcome.cancelled)
     loop, run = waiting(agent)
     changed = Task("A poem.", tools=[agent, write])
     loop.resume_now(run.run_id, changed)
