@@ -301,9 +301,10 @@ class Loop:
     ) -> Run:
         """Take back what the tools of a run did, last first: for a person who thinks better of it.
 
-        It then ends with this `outcome`, also if it had been accepted, and so do the runs that its
-        tools have begun. Where that has begun already, it is gone on with; a run that is over, with
-        nothing to take back, stays as it is. Raises `BadInput` for an outcome that is no bad end.
+        It then ends with this `outcome`, also if it had been accepted, and the runs that its tools
+        have begun are over, too. Where that has begun already, it is gone on with; a run that is
+        over, with nothing to take back, stays as it is. Raises `BadInput` for an outcome that is no
+        bad end.
         """
         check_ending(outcome, why)
         run, port = self._log().run(run_id, a_task(task)), self._port()

@@ -1,7 +1,5 @@
 """What each decision does to a run: one fold a decision, for each of the three moments."""
 
-from collections.abc import Iterable
-
 from attrs import evolve
 
 from loopwright.calls import (
@@ -23,7 +21,8 @@ def decided(run: Run, event: Decided) -> None:
     """What follows from a decision, by the moment at which it was made."""
     if isinstance(event.decision, Stop):
         return  # the end follows; a run that is resumed from here is decided anew
-    if run.unwinding and event.moment == "call" and event.about not in _ids(run.pending):
+    due = any(call.id == event.about for call in run.pending)
+    if run.unwinding and event.moment == "call" and not due:
         return  # of a call that older versions had left due
     if event.moment == "call":
         _decided_before(run, event)
@@ -31,10 +30,6 @@ def decided(run: Run, event: Decided) -> None:
         _decided_on_failure(run, event)
     else:
         _decided_on_answer(run, event)
-
-
-def _ids(calls: Iterable[Call]) -> list[str]:
-    return [call.id for call in calls]
 
 
 def _decided_before(run: Run, event: Decided) -> Run:

@@ -339,8 +339,8 @@ def _remembered(run: Run, blocks: tuple[Block, ...]) -> Run:
 
 def _heard(run: Run, question: Question, answer: Answer) -> Run:
     answers = having(run.answers, question.digest or question.id, answer)
-    if question.digest.startswith(CHANGED) and question.digest == change(run):
-        put(run, changed=() if answer.text == "go on" else run.changed)
+    if answer.text == "go on" and question.digest == change(run):
+        put(run, changed=())
     if question.purpose == "answer":
         attempt = Attempt(answer.text, answer.by or "a person")
         return put(run, answers=answers, answer=attempt, verdicts=NONE)

@@ -83,17 +83,15 @@ class Changed(Policy):
     def decide(self, run: Run) -> Decision | None:
         if not run.changed or run.moment != "call":
             return None
-        changed, key = ", ".join(run.changed), change(run)
+        changed = ", ".join(run.changed)
         said = [answer.text for name, answer in run.answers.items() if name.startswith(CHANGED)]
         if "stop" in said:  # also where more has changed since that was asked
             return Stop(f"the task has changed: {changed}")
-        if run.answered(key):
-            return None
         return Ask(
             f"Since this run was last carried on, this has changed: {changed}. Go on with it?",
             why=f"the task has changed: {changed}",
             choices=("go on", "stop"),
-            digest=key,
+            digest=change(run),
         )
 
 
